@@ -1,0 +1,145 @@
+"""`python -m neumo …`: lo que llama el Makefile."""
+
+import argparse
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from neumo.errors import NeumoError
+from neumo.params import load, parse_overrides
+from neumo.run import Run, project_root
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise NeumoError(
+            f"Orden mal escrita ({message}). Vea `python -m neumo {self.prog.split()[-1]} --help`."
+        )
+
+
+def _run(arguments: argparse.Namespace) -> Run:
+    params = load(arguments.params, parse_overrides(arguments.set))
+    name = arguments.run or Path(arguments.params).stem
+    if Path(name).name != name or name.startswith("."):
+        raise NeumoError(
+            f"RUN={name!r}: se esperaba un nombre de carpeta sencillo, sin barras ni punto delante."
+        )
+    return Run(folder=Path(arguments.build) / name, params=params)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Construye el informe."""
+    from neumo.report.tasks import build
+
+    started = time.monotonic()
+    run = _run(arguments)
+    output = build(run, until=arguments.until)
+    if arguments.pdf:
+        from neumo.report.render import pdf
+
+        output = pdf(output, output.with_suffix(".pdf"))
+    shown = os.path.relpath(output)
+    print(f"Listo en {time.monotonic() - started:.1f} s: {shown}")
+    return 0
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Clasifica radiografías con la red elegida de una ejecución."""
+    from neumo.prediction import predict_paths
+
+    table, unreadable = predict_paths(
+        Path(arguments.run), arguments.paths, model=arguments.model, explain=arguments.explain
+    )
+    if arguments.output:
+        table.to_csv(arguments.output, index=False)
+        print(f"{len(table)} predicciones en {arguments.output}")
+    else:
+        print(table.to_csv(index=False), end="")
+    for path, reason in unreadable:
+        print(f"No se pudo leer {path}: {reason}", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Verifica una carpeta de imágenes sin entrenar nada."""
+    from neumo import manifest, verify
+
+    folder = Path(arguments.folder)
+    table = manifest.scan(folder, class_names=tuple(arguments.class_names))
+    inspection = verify.inspect(table, folder)
+    excluded = inspection[inspection["excluded"]]
+    print(f"{len(table)} imágenes; {len(excluded)} excluidas.")
+    for row in excluded.itertuples():
+        print(f"  {row.path}: {row.reason}")
+    return 0
+
+
+def params(arguments: argparse.Namespace) -> int:
+    """Escribe params/demo.yaml, las celdas `parameters` y la tabla de la guía."""
+    from neumo.param_files import sync
+
+    changed = sync(project_root())
+    for path in changed:
+        print(os.path.relpath(path))
+    print(f"{len(changed)} archivos puestos al día." if changed else "Todo estaba al día.")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m neumo", description="Informe: neumonía o normal en radiografías de tórax."
+    )
+    commands = parser.add_subparsers(required=True, metavar="orden", parser_class=_Parser)
+    command = commands.add_parser("report", help="construye el informe")
+    command.add_argument("--params", default="params/demo.yaml", help="archivo de parámetros")
+    command.add_argument("--run", default="", help="nombre de la ejecución (por omisión, el del archivo)")
+    command.add_argument("--set", default="", help='cambios: "clave=valor grupo.clave=valor"')
+    command.add_argument("--build", default="build", help="carpeta de las ejecuciones")
+    command.add_argument("--until", default=None, help="construye solo hasta ese capítulo, por ejemplo 09")
+    command.add_argument("--pdf", action="store_true", help="escribe también informe.pdf")
+    command.set_defaults(action=report)
+    command = commands.add_parser("predict", help="clasifica radiografías con la red de una ejecución")
+    command.add_argument("paths", nargs="+", metavar="RUTA", help="archivos o carpetas")
+    command.add_argument("--run", required=True, help="carpeta de la ejecución, por ejemplo build/demo")
+    command.add_argument("--model", default=None, help="otro modelo final que el elegido")
+    command.add_argument("--output", default=None, help="archivo CSV (por omisión, la terminal)")
+    command.add_argument("--explain", default=None, metavar="CARPETA", help="escribe ahí mapas de Grad-CAM")
+    command.set_defaults(action=predict)
+    command = commands.add_parser("verify", help="verifica una carpeta de imágenes")
+    command.add_argument("folder", metavar="CARPETA")
+    command.add_argument("--class-names", nargs=2, default=["NORMAL", "PNEUMONIA"], metavar=("NEG", "POS"))
+    command.set_defaults(action=verify)
+    command = commands.add_parser("params", help="pone al día lo que se escribe desde los parámetros")
+    command.set_defaults(action=params)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ejecuta una orden; los errores salen como una frase y el detalle va a un registro."""
+    try:
+        arguments = _parser().parse_args(argv)
+        return arguments.action(arguments)
+    except NeumoError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrumpido: la próxima orden sigue donde quedó esta.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        log = Path("build") / "error.log"
+        log.parent.mkdir(exist_ok=True)
+        log.write_text(traceback.format_exc(), encoding="utf-8")
+        print(
+            f"Error inesperado: {type(error).__name__}: {error}. El detalle está en {log}.", file=sys.stderr
+        )
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

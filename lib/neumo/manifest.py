@@ -1,0 +1,206 @@
+"""La tabla de imágenes: ruta, clase, etiología, paciente, contenido y partición oficial de cada una."""
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from neumo.errors import NeumoError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+PARTITIONS = ("train", "val", "test")
+EXTENSIONS = (".jpeg", ".jpg", ".png")
+SPANISH = {  # palabras de las tablas y figuras que muestran particiones y verificación
+    **{
+        "train": "entrenamiento",
+        "val": "validación",
+        "test": "prueba",
+        "": "sin usar",
+        "partition": "partición",
+    },
+    **{"label": "clase", "path": "archivo", "original_split": "conjunto oficial", "reason": "motivo"},
+    **{"images": "imágenes", "patients": "pacientes", "corrupt": "ilegibles", "near_empty": "casi vacías"},
+    **{"duplicate": "copias", "conflict": "en dos clases", "excluded": "excluidas", "enlarged": "menores"},
+    **{"off_target": "de otro tamaño", "odd_aspect": "proporción rara", "total": "total"},
+    **{"mean": "media", "low": "mínimo", "high": "máximo"},
+    **{"width": "ancho", "height": "alto", "mode": "modo", "aspect": "proporción", "shortest": "lado menor"},
+}
+_COLUMNS = [
+    *("path", "label", "y", "subtype", "patient", "patient_known", "lot", "group"),
+    *("sha256", "size", "original_split"),
+]
+_PNEUMONIA = re.compile(r"(person\d+)_(bacteria|virus)_\d+(?:_\d+)*")
+_NORMAL = re.compile(r"((?:(NORMAL2)-)?IM-\d+)-\d+(?:-\d+)*")
+
+
+class FileName(NamedTuple):
+    """Lo que dice el nombre de un archivo; cadenas vacías si no dice nada."""
+
+    patient: str
+    subtype: str
+    lot: str
+
+
+def parse_name(name: str) -> FileName:
+    """Lee paciente, etiología y lote de adquisición en el nombre de un archivo de Kaggle.
+
+    La etiología forma parte de la clave: `person7_virus` y `person7_bacteria` son dos pacientes.
+
+    Parameters
+    ----------
+    name : str
+        Nombre del archivo, con extensión o sin ella.
+
+    Returns
+    -------
+    FileName
+        `patient` vacío si el nombre no sigue ninguno de los dos patrones del conjunto.
+
+    Examples
+    --------
+    >>> parse_name("person7_virus_12.jpeg")
+    FileName(patient='person7_virus', subtype='virus', lot='')
+    >>> parse_name("NORMAL2-IM-0927-0001.jpeg")
+    FileName(patient='NORMAL2-IM-0927', subtype='', lot='NORMAL2')
+    >>> parse_name("placa 3.png")
+    FileName(patient='', subtype='', lot='')
+    """
+    stem = PurePosixPath(name).stem
+    if match := _PNEUMONIA.fullmatch(stem):
+        return FileName(f"{match[1]}_{match[2]}", match[2], "")
+    if match := _NORMAL.fullmatch(stem):
+        return FileName(match[1], "", match[2] or "IM")
+    return FileName("", "", "")
+
+
+def scan(folder: str | Path, *, class_names: Sequence[str] = CLASSES) -> "pd.DataFrame":
+    """Recorre una carpeta de radiografías y devuelve su manifiesto.
+
+    Parameters
+    ----------
+    folder : path
+        Con `train/`, `val/` y `test/` (las que haya) y una carpeta por clase dentro, o solo las de las clases.
+    class_names : sequence of str
+        Nombre de las carpetas: primero la clase negativa, después la positiva.
+
+    Returns
+    -------
+    DataFrame
+        Una fila por imagen, ordenadas por ruta: `path` (relativa, con barras), `label` (NORMAL o PNEUMONIA), `y`
+        (0 o 1), `subtype` (bacteria, virus o vacío), `patient`, `patient_known`, `lot` (IM, NORMAL2 o vacío),
+        `group` (pacientes que comparten algún archivo idéntico cuentan como uno), `sha256`, `size` (bytes) y
+        `original_split` (train, val, test o vacío).
+
+    Raises
+    ------
+    NeumoError
+        Si falta la carpeta o alguna de las dos clases no tiene imágenes.
+    """
+    import pandas as pd
+
+    root = Path(folder)
+    if not root.is_dir():
+        raise NeumoError(
+            f'No existe la carpeta de imágenes «{root.name}»: revise data_dir, o use SET="source=phantom".'
+        )
+    found = [
+        (path.relative_to(root).as_posix(), label, split)
+        for split, label, class_folder in _class_folders(root, class_names)
+        for path in _images(class_folder)
+    ]
+    _check_classes(root, Counter(label for _, label, _ in found), class_names)
+    table = pd.DataFrame(sorted(found), columns=["path", "label", "original_split"])
+    names = [parse_name(PurePosixPath(path).name) for path in table["path"]]
+    table["y"] = (table["label"] == CLASSES[1]).astype(int)
+    table["subtype"] = [name.subtype for name in names]
+    table["patient"] = [name.patient or path for name, path in zip(names, table["path"], strict=True)]
+    table["patient_known"] = [bool(name.patient) for name in names]
+    table["lot"] = [name.lot for name in names]
+    with ThreadPoolExecutor() as pool:
+        prints = list(pool.map(lambda path: _fingerprint(root / path), table["path"]))
+    table["sha256"], table["size"] = zip(*prints, strict=True)
+    table["group"] = groups(table["patient"], table["sha256"].where(table["size"] > 0, ""))
+    return table[_COLUMNS]
+
+
+def groups(patients: Sequence[str], contents: Sequence[str]) -> list[str]:
+    """Une los pacientes que comparten contenido: componentes conexas del grafo paciente-archivo.
+
+    Parameters
+    ----------
+    patients, contents : sequence of str, shape (n,)
+        Clave de paciente y resumen del contenido de cada imagen; un contenido vacío no une.
+
+    Returns
+    -------
+    list of str
+        El grupo de cada imagen: la primera, por orden alfabético, de las claves de sus pacientes.
+
+    Examples
+    --------
+    >>> groups(["b", "a", "c"], ["1", "1", "2"])
+    ['a', 'a', 'c']
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    hashes = [content or f"sin contenido {i}" for i, content in enumerate(contents)]
+    content = np.unique(hashes, return_inverse=True)[1] + len(names)
+    nodes = len(names) + len(hashes)
+    edges = coo_array((np.ones(len(hashes)), (patient, content)), shape=(nodes, nodes))
+    component = connected_components(edges, directed=False)[1][: len(names)]
+    first = np.unique(component, return_index=True)[1]
+    leader = dict(zip(component[first], names[first], strict=True))
+    return [str(leader[component[index]]) for index in patient]
+
+
+def in_spanish(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Traduce las cabeceras de una tabla para mostrarla: nombres de filas, de columnas y de sus ejes."""
+    words = table.rename(index=SPANISH, columns=SPANISH)
+    words.index.names = [SPANISH.get(name, name) for name in words.index.names]
+    words.columns.names = [SPANISH.get(name, name) for name in words.columns.names]
+    return words
+
+
+def _class_folders(root: Path, class_names: Sequence[str]) -> Iterator[tuple[str, str, Path]]:
+    splits = [split for split in PARTITIONS if (root / split).is_dir()] or [""]
+    for split in splits:
+        for label, name in zip(CLASSES, class_names, strict=True):
+            yield split, label, root / split / name
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
+                yield Path(parent) / name
+
+
+def _check_classes(root: Path, counts: Counter, class_names: Sequence[str]) -> None:
+    for label, name in zip(CLASSES, class_names, strict=True):
+        if not counts[label]:
+            present = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) or "ninguna"
+            raise NeumoError(
+                f"No hay imágenes de la clase {label} en «{root.name}»: se buscaron archivos "
+                f"{', '.join(EXTENSIONS)} en carpetas «{name}», sueltas o dentro de train/, val/ y test/; hay estas "
+                f"carpetas: {present}. Corrija data_dir o class_names (primero la negativa, después la positiva)."
+            )
+
+
+def _fingerprint(path: Path) -> tuple[str, int]:
+    """Resumen y tamaño de un archivo; los que no se dejan leer quedan con tamaño cero y los señala `verify`."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        content = b""
+    return hashlib.sha256(content).hexdigest(), len(content)

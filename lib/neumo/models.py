@@ -1,0 +1,294 @@
+"""La CNN de 13 capas del informe, la red residual mejorada y la de transferencia."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from neumo.errors import NeumoError
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from neumo.params import Experiment
+
+BACKBONE = "MobileNetV2"
+"""La red de `keras.applications` que se transfiere: la más liviana que rinde en un procesador."""
+
+_CPU_INFO = "/proc/cpuinfo"
+
+
+def has_bfloat16() -> bool:
+    """Dice si el procesador multiplica en bfloat16 (AVX512-BF16 o AMX-BF16), según Linux."""
+    try:
+        with open(_CPU_INFO, encoding="ascii", errors="ignore") as file:
+            flags = next((line for line in file if line.startswith("flags")), "").split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
+
+
+def policy_name(precision: str) -> str:
+    """Traduce `precision` al nombre de la política de tipos de Keras.
+
+    Parameters
+    ----------
+    precision : str
+        "float32", "bfloat16" o "auto" (bfloat16 donde el procesador gana con él).
+
+    Examples
+    --------
+    >>> policy_name("float32"), policy_name("bfloat16")
+    ('float32', 'mixed_bfloat16')
+    """
+    bfloat16 = precision == "bfloat16" or (precision == "auto" and has_bfloat16())
+    return "mixed_bfloat16" if bfloat16 else "float32"
+
+
+def original_cnn(experiment: "Experiment", image_size: int, channels: int) -> "keras.Sequential":
+    """Construye las 13 capas del informe original, en su orden, tras el paso de 0..255 a [0, 1].
+
+    Parameters
+    ----------
+    experiment : Experiment
+        `kernel_size`, `batchnorm_momentum`, `dropout`, `l2` (de la Dense de 128) y `precision`.
+    image_size, channels : int
+        Forma de la entrada: (image_size, image_size, channels).
+
+    Returns
+    -------
+    keras.Sequential
+        Sin compilar; la última activación, en float32.
+    """
+    from keras import Input, Sequential, layers, regularizers
+
+    dtype = policy_name(experiment.precision)
+    blocks = []
+    for filters in (32, 64, 128):
+        blocks += [
+            layers.Conv2D(filters, experiment.kernel_size, activation="relu", dtype=dtype),
+            layers.MaxPooling2D(dtype=dtype),
+            layers.BatchNormalization(momentum=experiment.batchnorm_momentum, dtype=dtype),
+        ]
+    penalty = regularizers.L2(experiment.l2) if experiment.l2 else None
+    head = [
+        layers.Flatten(dtype=dtype),
+        layers.Dropout(experiment.dropout, dtype=dtype),
+        layers.Dense(128, activation="relu", kernel_regularizer=penalty, dtype=dtype),
+        layers.Dense(1, activation="sigmoid", dtype="float32"),
+    ]
+    shape = Input((image_size, image_size, channels), name="pixels")
+    return Sequential([shape, layers.Rescaling(1 / 255), *blocks, *head], name="original")
+
+
+def _standardise(pixels: Any) -> Any:
+    """Resta a cada imagen su media y la divide por su desviación: la exposición deja de ser una pista."""
+    from keras import layers
+
+    return layers.LayerNormalization(
+        axis=(1, 2, 3), center=False, scale=False, epsilon=1.0, dtype="float32", name="standardise"
+    )(pixels)
+
+
+class _Blocks:
+    """Los ladrillos de la red residual, con su política de tipos y su inercia."""
+
+    def __init__(self, dtype: str, momentum: float):
+        self.dtype, self.momentum = dtype, momentum
+
+    def conv(self, x: Any, filters: int, *, kernel: int = 3, strides: int = 1) -> Any:
+        from keras import layers
+
+        x = layers.Conv2D(
+            filters,
+            kernel,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            dtype=self.dtype,
+        )(x)
+        return layers.BatchNormalization(momentum=self.momentum, dtype=self.dtype)(x)
+
+    def residual(self, x: Any, filters: int, *, strides: int) -> Any:
+        from keras import layers
+
+        y = layers.ReLU(dtype=self.dtype)(self.conv(x, filters, strides=strides))
+        y = self.conv(y, filters)
+        if strides > 1:
+            x = layers.AveragePooling2D(strides, padding="same", dtype=self.dtype)(x)
+        if x.shape[-1] != filters:
+            x = self.conv(x, filters, kernel=1)
+        return layers.ReLU(dtype=self.dtype)(layers.Add(dtype=self.dtype)([x, y]))
+
+
+def residual(experiment: "Experiment", image_size: int, channels: int) -> "keras.Model":
+    """Construye la red mejorada: residual (He et al. 2016), pequeña, que se entrena desde cero.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        `width` (filtros del primer bloque), `batchnorm_momentum`, `dropout` y `precision`.
+    image_size, channels : int
+        Forma de la entrada: (image_size, image_size, channels), píxeles 0..255.
+
+    Returns
+    -------
+    keras.Model
+        Sin compilar; estandariza cada imagen dentro, y su salida es la probabilidad en float32.
+    """
+    from keras import Input, Model, layers
+
+    dtype = policy_name(experiment.precision)
+    blocks = _Blocks(dtype, experiment.batchnorm_momentum)
+    pixels = Input((image_size, image_size, channels), name="pixels")
+    x = blocks.conv(_standardise(pixels), experiment.width, strides=2)
+    x = layers.ReLU(dtype=dtype)(x)
+    for stage, filters in enumerate(experiment.width * factor for factor in (1, 2, 4, 8)):
+        x = blocks.residual(x, filters, strides=2 if stage else 1)
+    x = layers.GlobalAveragePooling2D(dtype="float32")(x)
+    x = layers.Dropout(experiment.dropout, dtype="float32")(x)
+    probability = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
+    return Model(pixels, probability, name="residual")
+
+
+def transfer(experiment: "Experiment", image_size: int, channels: int) -> "keras.Model":
+    """Construye una red de `keras.applications` con cabeza nueva; con `weights: imagenet`, ya entrenada.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        `weights` (None o "imagenet"), `dropout` y `precision`.
+    image_size, channels : int
+        Forma de la entrada, píxeles 0..255; un solo canal se repite tres veces dentro.
+
+    Raises
+    ------
+    NeumoError
+        Si los pesos no están en el disco y no hay red para bajarlos.
+    """
+    from keras import Input, Model, applications, layers
+
+    pixels = Input((image_size, image_size, channels), name="pixels")
+    x = layers.Rescaling(1 / 127.5, offset=-1)(pixels)
+    if channels == 1:
+        x = layers.Concatenate()([x, x, x])
+    try:
+        backbone = getattr(applications, BACKBONE)(
+            input_shape=(image_size, image_size, 3),
+            include_top=False,
+            weights=experiment.weights,
+            pooling="avg",
+        )
+    except Exception as error:
+        if experiment.weights is None:
+            raise
+        raise NeumoError(
+            f"No se pudieron bajar los pesos «{experiment.weights}» de {BACKBONE} ({type(error).__name__}): hacen falta"
+            " red, o una copia en ~/.keras/models hecha en una máquina con red, o `weights: null`."
+        ) from error
+    x = layers.Dropout(experiment.dropout)(backbone(x))
+    probability = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
+    return Model(pixels, probability, name="transfer")
+
+
+def build(experiment: "Experiment", image_size: int, channels: int) -> "keras.Model":
+    """Construye la red de un experimento, sin compilar.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        `network` elige entre "original", "residual" y "transfer".
+    image_size : int
+        Lado de la imagen, en píxeles.
+    channels : int
+        1 o 3.
+
+    Returns
+    -------
+    keras.Model
+        De píxeles sin escalar (B, S, S, C), en 0..255, a la probabilidad de PNEUMONIA (B, 1) float32.
+    """
+    builders = {"original": original_cnn, "residual": residual, "transfer": transfer}
+    return builders[experiment.network](experiment, image_size, channels)
+
+
+def logit_model(model: "keras.Model") -> "keras.Model":
+    """Devuelve la misma red sin la sigmoide final: con los mismos pesos, da logits (B, 1) float32.
+
+    La sigmoide satura (en bfloat16, a 15.94) y de la probabilidad no se recupera el logit.
+    """
+    from keras import Model, layers
+
+    last = model.layers[-1]
+    if isinstance(last, layers.Activation):
+        return Model(model.inputs[0], last.input)
+    dense = layers.Dense(last.units, dtype="float32", name="logit")
+    logits = dense(last.input)
+    dense.set_weights(last.get_weights())
+    return Model(model.inputs[0], logits)
+
+
+def with_mirror(model: "keras.Model") -> "keras.Model":
+    """Envuelve `model` para que promedie los logits de la imagen y de su espejo (aumento al predecir).
+
+    Es una red de Keras corriente: se guarda y se carga sola.
+    """
+    from keras import Input, Model, layers, ops
+
+    logits = logit_model(model)
+    pixels = Input(model.input_shape[1:], name="pixels")
+    both = [logits(pixels), logits(ops.flip(pixels, axis=2))]
+    mean = layers.Average(dtype="float32", name="logit")(both)
+    probability = layers.Activation("sigmoid", dtype="float32", name="probability")(mean)
+    return Model(pixels, probability, name=f"{model.name}_mirror")
+
+
+_TYPES = {
+    "Rescaling": "escala",
+    "Conv2D": "convolución",
+    "MaxPooling2D": "submuestreo por máximo",
+    "AveragePooling2D": "submuestreo por media",
+    "BatchNormalization": "normalización por lote",
+    "LayerNormalization": "estandarización por imagen",
+    "GlobalAveragePooling2D": "media global",
+    "Flatten": "aplanado",
+    "Dropout": "dropout",
+    "Dense": "densa",
+    "ReLU": "activación ReLU",
+    "Activation": "activación",
+    "Add": "suma",
+    "Multiply": "producto",
+    "Average": "promedio",
+    "Concatenate": "concatenación",
+}
+
+
+def layer_table(model: "keras.Model") -> "pd.DataFrame":
+    """Describe las capas de una red, una por fila.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Red construida; no hace falta que esté compilada ni entrenada.
+
+    Returns
+    -------
+    DataFrame
+        name, type (clase de Keras), description (en español), output_shape (por ejemplo «62 × 62 × 32»),
+        parameters (enteros) y trainable (los que aprende el gradiente).
+    """
+    import pandas as pd
+
+    rows = [
+        {
+            "name": layer.name,
+            "type": type(layer).__name__,
+            "description": _TYPES.get(type(layer).__name__, ""),
+            "output_shape": " × ".join(str(side) for side in layer.output.shape[1:]),
+            "parameters": layer.count_params(),
+            "trainable": sum(math.prod(weight.shape) for weight in layer.trainable_weights),
+        }
+        for layer in model.layers
+        if type(layer).__name__ != "InputLayer"
+    ]
+    return pd.DataFrame(rows)

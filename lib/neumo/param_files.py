@@ -1,0 +1,174 @@
+"""Escribe desde `Params` lo que lo repite: `params/demo.yaml`, las celdas `parameters` y la tabla de la guía."""
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from neumo.cache import write_atomically
+from neumo.params import Augmentation, Experiment, Params, load
+
+_WIDTH = 110  # el del formateador de código (pyproject.toml)
+
+
+def literal(value: Any, *, room: int = _WIDTH, indent: int = 0) -> str:
+    """Escribe un valor de JSON como literal de Python, en varias líneas si no cabe en `room` columnas.
+
+    Examples
+    --------
+    >>> literal({"a": [1, 2.0, None]})
+    '{"a": [1, 2.0, None]}'
+    """
+    flat = _flat(value)
+    if indent + len(flat) <= room or not isinstance(value, (list, dict)) or not value:
+        return flat
+    pad = " " * (indent + 4)
+    if isinstance(value, list):
+        items = [literal(item, room=room - 1, indent=indent + 4) for item in value]
+        return "[\n" + "".join(f"{pad}{item},\n" for item in items) + " " * indent + "]"
+    items = [f'"{key}": {_nested(item, len(key) + 4, room, indent)}' for key, item in value.items()]
+    return "{\n" + "".join(f"{pad}{item},\n" for item in items) + " " * indent + "}"
+
+
+def _nested(value: Any, used: int, room: int, indent: int) -> str:
+    return literal(value, room=room - used - 1, indent=indent + 4)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f'"{key}": {_flat(item)}' for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flat(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def _brief(value: Any) -> Any:
+    """Quita de un experimento lo que no dice nada nuevo: los valores que ya son los de su modelo."""
+    if isinstance(value, (Experiment, Augmentation)):
+        changed = value.model_dump(exclude_defaults=True)
+        return {key: _brief(getattr(value, key)) for key in changed}
+    if isinstance(value, BaseModel):
+        return {key: _brief(item) for key, item in value}
+    if isinstance(value, list):
+        return [_brief(item) for item in value]
+    return value
+
+
+def parameters_cell(names: list[str], params: Params, *, run_dir: str) -> str:
+    """Compone la celda `parameters` de un cuaderno: literales y un comentario por parámetro."""
+    lines = [f'run_dir = "{run_dir}"  # carpeta de la ejecución']
+    for name in names:
+        text = literal(_brief(getattr(params, name)), room=_WIDTH - len(name) - 3)
+        first, _, rest = f"{name} = {text}".partition("\n")
+        lines += [f"{first}  # {Params.model_fields[name].description}"] + ([rest] if rest else [])
+    return "\n".join(lines)
+
+
+def sync_notebook(path: Path, params: Params) -> bool:
+    """Pone al día la celda `parameters` de un cuaderno con los nombres que ya declara; dice si cambió."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            body = ast.parse("".join(cell["source"])).body
+            names = [node.targets[0].id for node in body if isinstance(node, ast.Assign)]
+            known = [name for name in names if name in Params.model_fields]
+            text = parameters_cell(known, params, run_dir="build/interactivo")
+            cell["source"] = text.splitlines(keepends=True)
+    return write_atomically(path, (json.dumps(notebook, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def _yaml_lines(model: BaseModel, indent: int = 0) -> Iterator[str]:
+    pad = "  " * indent
+    shown = _brief(model)
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        if name not in shown:
+            continue
+        if isinstance(value, BaseModel):
+            yield f"{pad}# {info.description}"
+            yield f"{pad}{name}:"
+            yield from _yaml_lines(value, indent + 1)
+        elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+            yield f"{pad}{name}:  # {info.description}"
+            for item in value:
+                yield f"{pad}  - {_flow(_brief(item))}"
+        else:
+            yield f"{pad}{name}: {_flow(value)}  # {info.description}"
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, float):
+        text = repr(value)
+        # YAML 1.1 lee «1e-07» como texto: hace falta el punto.
+        return text.replace("e", ".0e") if "e" in text and "." not in text else text
+    return str(value)
+
+
+def demo_yaml() -> str:
+    """Compone `params/demo.yaml`: todos los parámetros, con su valor por omisión y su ayuda."""
+    header = [
+        "# Todos los parámetros, con su valor por omisión. Este archivo lo escribe `make params`: no lo edite;",
+        "# copie a otro lo que quiera cambiar y use `make report PARAMS=params/otro.yaml`. De cada experimento se",
+        "# muestra lo que se aparta de los valores de `Experiment`; todas sus claves están en docs/guia.md.",
+    ]
+    return "\n".join([*header, *_yaml_lines(Params())]) + "\n"
+
+
+def _rows(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, info in model.model_fields.items():
+        schema = model.model_json_schema()["properties"][name]
+        annotation = info.annotation
+        default = info.get_default(call_default_factory=True)
+        if (
+            isinstance(annotation, type)
+            and issubclass(annotation, BaseModel)
+            and annotation.__name__ != "Experiment"
+        ):
+            yield from _rows(annotation, f"{prefix}{name}.")
+            continue
+        bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+        allowed = " y ".join(f"{sign} {schema[key]}" for key, sign in bounds.items() if key in schema)
+        allowed = allowed or ", ".join(f"`{option}`" for option in schema.get("enum", []))
+        shown = (
+            "—" if isinstance(default, (BaseModel, list)) and prefix == "" else f"`{_flow(_brief(default))}`"
+        )
+        yield f"| `{prefix}{name}` | {info.description} | {shown} | {allowed} |"
+
+
+def parameters_table() -> str:
+    """Compone en Markdown la tabla de parámetros de la guía."""
+    head = "| parámetro | qué es | por omisión | permitido |\n| --- | --- | --- | --- |\n"
+    return "\n".join(
+        [
+            head + "\n".join(_rows(Params)),
+            "\nCada experimento (`attempts`, `repaired`, `improved`) tiene estas claves:\n",
+            head + "\n".join(_rows(Experiment)),
+        ]
+    )
+
+
+def sync(root: Path) -> list[Path]:
+    """Escribe `params/demo.yaml`, las celdas de los cuadernos y la tabla de la guía; devuelve lo que cambió."""
+    changed = []
+    demo = root / "params" / "demo.yaml"
+    if write_atomically(demo, demo_yaml().encode()):
+        changed.append(demo)
+    defaults = load()
+    changed += [p for p in sorted((root / "notebooks").glob("*.ipynb")) if sync_notebook(p, defaults)]
+    guide = root / "docs" / "guia.md"
+    start, end = "<!-- parámetros: los escribe `make params` -->", "<!-- fin de los parámetros -->"
+    if guide.is_file() and start in (text := guide.read_text(encoding="utf-8")):
+        before, rest = text.split(start)
+        after = rest.split(end)[1]
+        if write_atomically(guide, f"{before}{start}\n{parameters_table()}\n{end}{after}".encode()):
+            changed.append(guide)
+    return changed

@@ -1,0 +1,470 @@
+"""Parámetros del informe: la única fuente de nombres, tipos, límites, valores por omisión y ayuda."""
+
+import difflib
+import hashlib
+import json
+import shlex
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neumo.errors import NeumoError
+
+
+def _field(default: Any, help_text: str, **bounds: Any) -> Any:
+    if isinstance(default, (list, BaseModel)):
+        return Field(default_factory=lambda: default, description=help_text, **bounds)
+    return Field(default, description=help_text, **bounds)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+class Phantom(_Model):
+    """Radiografías sintéticas de la fuente `phantom`."""
+
+    images: int = _field(900, "imágenes sintéticas en total", ge=60, le=20_000)
+    size: int = _field(192, "lado mediano de cada imagen, en píxeles", ge=64, le=1024)
+    difficulty: float = _field(0.5, "de 0 (evidente) a 1 (sutil)", ge=0, le=1)
+    defects: bool = _field(True, "planta archivos defectuosos para el capítulo 03")
+
+
+class Augmentation(_Model):
+    """Aumento de datos; nombres de `ImageDataGenerator`, cero = apagado."""
+
+    rotation_range: float = _field(20.0, "giro máximo, en grados", ge=0, le=180)
+    width_shift_range: float = _field(0.2, "desplazamiento horizontal, fracción del ancho", ge=0, lt=1)
+    height_shift_range: float = _field(0.2, "desplazamiento vertical, fracción del alto", ge=0, lt=1)
+    shear_range: float = _field(0.2, "cizallamiento, en grados", ge=0, lt=90)
+    zoom_range: float = _field(0.2, "zoom: factor en [1 - z, 1 + z]", ge=0, lt=1)
+    horizontal_flip: bool = _field(True, "volteo horizontal al azar")
+    fill_mode: Literal["nearest", "reflect", "constant", "wrap"] = _field("nearest", "relleno de los bordes")
+    brightness_range: float = _field(0.0, "brillo aditivo, fracción de 255", ge=0, lt=1)
+    contrast_range: float = _field(0.0, "contraste: factor en [1 - c, 1 + c]", ge=0, lt=1)
+    gamma_range: float = _field(0.0, "logaritmo natural de gamma, en [-g, g]", ge=0, le=2)
+    blur_range: float = _field(0.0, "desenfoque o realce, de 0 a 1", ge=0, le=1)
+    noise_stddev: float = _field(0.0, "ruido gaussiano, fracción de 255", ge=0, lt=1)
+    spectrum_range: float = _field(0.0, "mezcla del espectro con otra imagen del lote, de 0 a 1", ge=0, le=1)
+    cutout_fraction: float = _field(0.0, "lado del parche borrado, fracción de la imagen", ge=0, lt=1)
+
+
+class Experiment(_Model):
+    """Un entrenamiento: red, optimización y datos que ve."""
+
+    name: str = _field("experimento", "nombre", pattern=r"^[a-z][a-z0-9_]*$")
+    network: Literal["original", "residual", "transfer"] = _field("original", "arquitectura")
+    image_size: int | None = _field(None, "lado de la imagen en píxeles (vacío: el general)", ge=16, le=512)
+    channels: Literal[1, 3] | None = _field(None, "canales (vacío: los generales)")
+    learning_rate: float = _field(0.001, "tasa de aprendizaje de Adam", gt=0, le=10)
+    epochs: int = _field(10, "épocas", ge=1, le=500)
+    batch_size: int = _field(32, "imágenes por lote", ge=2, le=512)
+    kernel_size: int = _field(3, "lado del filtro de las convoluciones", ge=1, le=11)
+    dropout: float = _field(0.5, "fracción de neuronas apagadas", ge=0, lt=1)
+    batchnorm_momentum: float = _field(0.99, "inercia de las medias móviles", ge=0, lt=1)
+    recompute_batchnorm: bool = _field(False, "recalcula las medias móviles tras entrenar")
+    l2: float = _field(0.0, "penalización L2 de Dense(128)", ge=0, le=1)
+    class_weight: bool = _field(False, "pesa las clases por igual")
+    augmentation: Augmentation | None = _field(Augmentation(), "aumento de datos (vacío: ninguno)")
+    schedule: Literal["constant", "cosine"] = _field("constant", "curva de la tasa de aprendizaje")
+    warmup_epochs: float = _field(0.0, "épocas de calentamiento", ge=0, le=50)
+    label_smoothing: float = _field(0.0, "suavizado de etiquetas", ge=0, lt=0.5)
+    weight_averaging: float = _field(0.0, "inercia del promedio de pesos (0: sin promedio)", ge=0, lt=1)
+    precision: Literal["float32", "bfloat16", "auto"] = _field("float32", "precisión del cálculo")
+    width: int = _field(16, "filtros del primer bloque de la red residual", ge=4, le=128)
+    weights: Literal["imagenet"] | None = _field(None, "pesos de partida de la red `transfer`")
+    test_time_augmentation: bool = _field(False, "promedia la imagen y su espejo al predecir")
+    decision: Literal["threshold", "argmax"] = _field("threshold", "cómo se lee la salida")
+
+
+_ROBUST = Augmentation(
+    rotation_range=10,
+    width_shift_range=0.1,
+    height_shift_range=0.1,
+    shear_range=5,
+    zoom_range=0.2,
+    gamma_range=0.5,
+    brightness_range=0.1,
+    blur_range=1,
+    spectrum_range=1,
+    noise_stddev=0.04,
+    cutout_fraction=0.3,
+)
+_IMPROVED = Experiment(
+    name="mejorado",
+    network="residual",
+    image_size=64,
+    width=24,
+    learning_rate=0.003,
+    schedule="cosine",
+    warmup_epochs=1,
+    epochs=12,
+    batch_size=64,
+    dropout=0.3,
+    batchnorm_momentum=0.9,
+    class_weight=True,
+    label_smoothing=0.1,
+    precision="auto",
+    test_time_augmentation=True,
+    augmentation=_ROBUST,
+)
+
+
+class LrFinder(_Model):
+    """Búsqueda de la tasa de aprendizaje (capítulo 08)."""
+
+    min_lr: float = _field(1e-7, "tasa inicial", gt=0)
+    max_lr: float = _field(10.0, "tasa final", gt=0)
+    steps: int = _field(100, "lotes de la prueba", ge=20, le=2000)
+    smoothing: float = _field(0.98, "inercia del suavizado de la pérdida", ge=0, lt=1)
+    divergence: float = _field(4.0, "se detiene a tantas veces la mejor pérdida", gt=1)
+    repeats: int = _field(3, "repeticiones con otras semillas", ge=1, le=20)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "LrFinder":
+        if self.min_lr >= self.max_lr:
+            raise ValueError(f"min_lr ({self.min_lr:g}) debe ser menor que max_lr ({self.max_lr:g})")
+        return self
+
+
+class Decision(_Model):
+    """Regla de decisión, fijada antes de leer la prueba."""
+
+    policy: Literal["fixed", "youden"] = _field("fixed", "umbral fijo o de Youden en validación")
+    threshold: float = _field(0.5, "umbral de probabilidad si la regla es `fixed`", gt=0, lt=1)
+
+
+class Anatomy(_Model):
+    """Experimentos controlados del capítulo 12."""
+
+    image_size: int = _field(64, "lado de la imagen, en píxeles", ge=16, le=224)
+    epochs: int = _field(3, "épocas del experimento de normalización", ge=1, le=20)
+    high_rates: list[float] = _field([0.03, 0.1, 1.0], "tasas altas que se comparan", min_length=1)
+
+
+class Ablation(_Model):
+    """Correcciones una a una (capítulo 13)."""
+
+    image_size: int = _field(48, "lado de la imagen, en píxeles (ablation_image_size)", ge=16, le=224)
+    epochs: int = _field(5, "épocas de cada variante", ge=1, le=100)
+    seeds: list[int] = _field([0, 1], "semillas", min_length=1)
+
+
+class Explanation(_Model):
+    """Mapas de Grad-CAM y atajos (capítulo 15)."""
+
+    images: int = _field(60, "imágenes que se explican", ge=4, le=2000)
+
+
+def _attempts(*epochs: int) -> list[Experiment]:
+    rates = (0.001, 0.03, 0.003)
+    three = [
+        Experiment(name=f"intento_{i}", learning_rate=rate, epochs=n)
+        for i, (rate, n) in enumerate(zip(rates, epochs, strict=False), start=1)
+    ]
+    last = Experiment(name="intento_4", learning_rate=0.005, epochs=epochs[3], class_weight=True, l2=0.001)
+    return [*three, last]
+
+
+class Params(_Model):
+    """Todos los parámetros de un informe."""
+
+    source: Literal["phantom", "folder", "kaggle", "pneumoniamnist"] = _field(
+        "phantom", "origen de las radiografías"
+    )
+    data_dir: str | None = _field(None, "carpeta de las imágenes (fuentes folder y pneumoniamnist)")
+    class_names: list[str] = _field(
+        ["NORMAL", "PNEUMONIA"], "carpetas de las clases: negativa, positiva", min_length=2, max_length=2
+    )
+    phantom: Phantom = _field(Phantom(), "radiografías sintéticas de la fuente phantom")
+    pneumoniamnist_size: Literal[28, 64, 128, 224] = _field(64, "lado de PneumoniaMNIST, en píxeles")
+    seed: int = _field(0, "semilla de todo lo que se sortea", ge=0, le=2**31 - 1)
+    image_size: int = _field(64, "lado de la imagen que ven las redes, en píxeles", ge=16, le=512)
+    channels: Literal[1, 3] = _field(1, "canales: 1 (gris) o 3 (gris repetido)")
+    val_fraction: float = _field(0.2, "fracción de pacientes para validación", gt=0, lt=0.9)
+    val_counts: dict[Literal["NORMAL", "PNEUMONIA"], int] | None = _field(
+        None, "cuentas exactas de validación por clase (manda sobre val_fraction)"
+    )
+    test_fraction: float = _field(0.15, "fracción de pacientes para prueba si no hay test/", gt=0, lt=0.9)
+    attempts: list[Experiment] = _field(
+        _attempts(6, 6, 6, 6), "los intentos del informe original", min_length=1
+    )
+    original_attempt: str = _field("intento_3", "intento que representa al original en la prueba")
+    repaired: Experiment = _field(
+        Experiment(
+            name="reparado",
+            learning_rate=0.001,
+            epochs=12,
+            batchnorm_momentum=0.9,
+            class_weight=True,
+            l2=0.001,
+        ),
+        "la red original, reparada",
+    )
+    improved: Experiment = _field(
+        _IMPROVED,
+        "la red mejorada",
+    )
+    final_models: list[Literal["original", "reparado", "mejorado"]] = _field(
+        ["original", "reparado", "mejorado"], "modelos que se leen una vez en la prueba", min_length=1
+    )
+    final_seeds: list[int] = _field([0, 1, 2], "semillas de los modelos finales", min_length=1)
+    chosen_model: Literal["auto", "original", "reparado", "mejorado"] = _field(
+        "auto", "modelo que usa predict (auto: el mejor en validación)"
+    )
+    lr_finder: LrFinder = _field(LrFinder(), "búsqueda de la tasa de aprendizaje")
+    decision: Decision = _field(Decision(), "regla de decisión, fijada antes de leer la prueba")
+    bootstrap_resamples: int = _field(10_000, "remuestreos por paciente", ge=100, le=100_000)
+    anatomy: Anatomy = _field(Anatomy(), "experimentos del capítulo 12")
+    ablation: Ablation = _field(Ablation(), "ablación del capítulo 13")
+    explanation: Explanation = _field(Explanation(), "mapas y atajos del capítulo 15")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Params":
+        names = [attempt.name for attempt in self.attempts]
+        if len(set(names)) < len(names):
+            raise ValueError(f"hay intentos con el mismo nombre: {', '.join(names)}")
+        if self.original_attempt not in names:
+            raise ValueError(
+                f"original_attempt es «{self.original_attempt}» y los intentos son {', '.join(names)}"
+            )
+        if self.chosen_model not in ("auto", *self.final_models):
+            raise ValueError(f"chosen_model es «{self.chosen_model}» y no está en final_models")
+        if self.source == "folder" and not self.data_dir:
+            raise ValueError('source es «folder» y falta data_dir: escriba SET="data_dir=carpeta"')
+        return self
+
+    def experiment(self, name: str) -> Experiment:
+        """Devuelve el experimento de un nombre, con su tamaño de imagen y sus canales resueltos.
+
+        Parameters
+        ----------
+        name : str
+            Un intento (`intento_1`, …) o un modelo final (`original`, `reparado`, `mejorado`).
+
+        Raises
+        ------
+        NeumoError
+            Si no hay experimento de ese nombre.
+        """
+        found = {attempt.name: attempt for attempt in self.attempts}
+        original = found[self.original_attempt].model_copy(update={"name": "original", "decision": "argmax"})
+        found |= {"original": original, "reparado": self.repaired, "mejorado": self.improved}
+        if name not in found:
+            raise NeumoError(f"No hay experimento «{name}». Los que hay: {', '.join(found)}.")
+        return self.resolve(found[name].model_copy(update={"name": name}))
+
+    def resolve(self, experiment: Experiment) -> Experiment:
+        """Completa el tamaño de imagen y los canales de `experiment` con los generales."""
+        return experiment.model_copy(
+            update={
+                "image_size": experiment.image_size or self.image_size,
+                "channels": experiment.channels or self.channels,
+            }
+        )
+
+
+def digest(values: Any) -> str:
+    """Resume cualquier estructura de JSON en 16 cifras hexadecimales; el orden de las claves no cuenta.
+
+    Examples
+    --------
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """`SafeLoader` que no deja pasar claves repetidas."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        if repeated:
+            raise NeumoError(f"clave repetida: {', '.join(sorted(repeated))}")
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)
+    except NeumoError as error:
+        raise NeumoError(f"{where}: {error}. Deje una sola.") from None
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        place = f", línea {line + 1}" if line is not None else ""
+        raise NeumoError(
+            f"{where}{place}: no es YAML válido. Revise sangrías, comillas y dos puntos."
+        ) from None
+
+
+def parse_overrides(text: str) -> dict[str, Any]:
+    """Lee `SET`: pares `clave=valor` separados como en una terminal, con los valores en YAML.
+
+    Examples
+    --------
+    >>> parse_overrides("epochs=3 phantom.images=80 data_dir='mis placas'")
+    {'epochs': 3, 'phantom.images': 80, 'data_dir': 'mis placas'}
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise NeumoError(f"SET={text!r}: hay comillas sin cerrar.") from None
+    overrides = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise NeumoError(f'SET: «{word}» no tiene la forma clave=valor, por ejemplo SET="seed=1".')
+        overrides[key] = _parse_yaml(value, f"SET, {key}")
+    return overrides
+
+
+def _assign(tree: Any, dotted: str, value: Any) -> None:
+    *parents, last = [int(part) if part.isdigit() else part for part in dotted.split(".")]
+    try:
+        for part in parents:
+            tree = tree[part] if isinstance(tree, list) else tree.setdefault(part, {})
+        tree[last] = value
+    except (IndexError, KeyError, TypeError, AttributeError):
+        raise NeumoError(f"SET: «{dotted}» no señala ningún parámetro. Vea `make params`.") from None
+
+
+_MESSAGES = {
+    "greater_than_equal": "debe ser mayor o igual que {ge}",
+    "greater_than": "debe ser mayor que {gt}",
+    "less_than_equal": "debe ser menor o igual que {le}",
+    "less_than": "debe ser menor que {lt}",
+    "literal_error": "debe ser uno de: {expected}",
+    "int_parsing": "debe ser un número entero",
+    "int_from_float": "debe ser un número entero",
+    "int_type": "debe ser un número entero",
+    "float_parsing": "debe ser un número",
+    "float_type": "debe ser un número",
+    "finite_number": "debe ser un número finito",
+    "bool_parsing": "debe ser true o false",
+    "bool_type": "debe ser true o false",
+    "string_type": "debe ser un texto",
+    "string_pattern_mismatch": "debe cumplir el patrón {pattern}",
+    "list_type": "debe ser una lista",
+    "dict_type": "debe ser un grupo de claves y valores",
+    "model_type": "debe ser un grupo de claves y valores",
+    "too_short": "debe tener al menos {min_length} elementos",
+    "too_long": "debe tener como mucho {max_length} elementos",
+}
+
+
+def _known_names(location: tuple) -> list[str]:
+    model: Any = Params
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def _explain(error: dict) -> str:
+    key = ".".join(str(part) for part in error["loc"] if not str(part).startswith("function"))
+    value = error.get("input")
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(error["loc"][-1]), _known_names(error["loc"]), n=1)
+        hint = f" ¿Quiso decir «{close[0]}»?" if close else " `make params` escribe la lista de los que hay."
+        return f"«{key}» no es un parámetro.{hint}"
+    if error["type"] == "value_error":
+        return f"{error['ctx']['error']}."
+    context = {k: str(v).replace(" or ", " o ") for k, v in error.get("ctx", {}).items()}
+    message = _MESSAGES.get(error["type"], "no vale ({type})").format_map({"type": error["type"], **context})
+    return f"«{key}» vale {shown[:80]} y {message}."
+
+
+def validate(values: dict[str, Any], *, where: str = "parámetros") -> Params:
+    """Convierte un diccionario en `Params`.
+
+    Parameters
+    ----------
+    values : dict
+        Parámetros por su nombre; los que falten toman su valor por omisión.
+    where : str
+        De dónde vienen, para el mensaje de error.
+
+    Raises
+    ------
+    NeumoError
+        Si hay claves desconocidas, tipos equivocados o valores imposibles: nombra cada clave, su valor y lo permitido.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        problems = [_explain(dict(item)) for item in error.errors()]
+        raise NeumoError(f"{where}: " + " ".join(problems)) from None
+
+
+def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None) -> Params:
+    """Lee un archivo de parámetros y le aplica los cambios de `SET`.
+
+    Parameters
+    ----------
+    path : str, Path or None
+        Archivo YAML con las diferencias respecto de los valores por omisión.
+    overrides : dict, optional
+        Cambios con claves punteadas (`phantom.images`, `attempts.0.epochs`).
+
+    Returns
+    -------
+    Params
+        Con `data_dir` absoluto: las rutas relativas cuentan desde donde se dio la orden.
+
+    Raises
+    ------
+    NeumoError
+        Si el archivo no existe, no es YAML o algún valor no vale.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        path = Path(path)
+        if not path.is_file():
+            raise NeumoError(
+                f"No existe el archivo de parámetros «{path}». Los del proyecto están en params/."
+            )
+        values = _parse_yaml(path.read_text(encoding="utf-8"), str(path)) or {}
+        if not isinstance(values, dict):
+            raise NeumoError(f"{path}: se esperaban líneas «clave: valor» y hay {type(values).__name__}.")
+    for key, value in (overrides or {}).items():
+        base = Params.model_construct().model_dump() if key.partition(".")[2] else {}
+        top = key.split(".")[0]
+        if top not in values and isinstance(base.get(top), list):
+            values[top] = base[top]
+        _assign(values, key, value)
+    where = " + ".join([str(path)] * (path is not None) + ["SET"] * bool(overrides)) or "parámetros"
+    params = validate(merge_defaults(values), where=where)
+    if params.data_dir:
+        params = params.model_copy(update={"data_dir": str(Path(params.data_dir).expanduser().absolute())})
+    return params
+
+
+def merge_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """Completa los grupos dados a medias (`improved: {epochs: 3}`) con los valores por omisión del grupo."""
+    defaults = Params.model_construct().model_dump()
+    return {
+        key: _deep_update(defaults[key], value)
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict)
+        else value
+        for key, value in values.items()
+    }
+
+
+def _deep_update(base: dict, changes: dict) -> dict:
+    nested = {
+        key: _deep_update(base[key], value)
+        for key, value in changes.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return {**base, **changes, **nested}

@@ -1,0 +1,237 @@
+"""De dónde vienen las radiografías: sintéticas, una carpeta, Kaggle o PneumoniaMNIST; siempre acaban en una carpeta."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from neumo.cache import cached
+from neumo.errors import NeumoError
+from neumo.params import Params
+
+KAGGLE = "paultimothymooney/chest-xray-pneumonia"
+KAGGLE_CITATION = "Kermany, Zhang y Goldbaum, Mendeley Data, doi:10.17632/rscbjbr9sj; CC BY 4.0"
+OFFICIAL_TEST = {"NORMAL": 234, "PNEUMONIA": 390}
+IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png"}
+_ZENODO = "https://zenodo.org/records/10519652/files/"
+_MNIST_MD5 = {
+    28: "28209eda62fecd6e6a2d98b1501bb15f",
+    64: "8f4eceb4ccffa70c672198ea285246c6",
+    128: "05b46931834c231683c68f40c47b2971",
+    224: "d6a3c71de1b945ea11211b03746c1fe1",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Una carpeta de radiografías y lo que hay que decir de ella.
+
+    Attributes
+    ----------
+    folder : Path
+        Con `{train,val,test}/<clase>/` o `<clase>/`.
+    name : str
+        Fuente pedida.
+    description : str
+        Frase para la portada.
+    synthetic : bool
+        Si las imágenes son sintéticas.
+    official_test : bool
+        Si la prueba tiene las cuentas del conjunto de Kaggle (234 y 390): solo entonces se compara con lo publicado.
+    citation : str
+        Cita y licencia, vacía si no se conocen.
+    """
+
+    folder: Path
+    name: str
+    description: str
+    synthetic: bool
+    official_test: bool
+    citation: str
+
+
+def prepare(params: Params, *, cache: Path) -> Source:
+    """Deja las imágenes de `params.source` en una carpeta y la describe.
+
+    Parameters
+    ----------
+    params : Params
+        `source` y lo que esa fuente use: `data_dir`, `class_names`, `phantom`, `pneumoniamnist_size`, `seed`.
+    cache : Path
+        Donde se guardan las imágenes generadas o descargadas.
+
+    Raises
+    ------
+    NeumoError
+        Si la carpeta no existe o no tiene las dos clases, o si una descarga no puede hacerse.
+    """
+    builders = {"phantom": _phantom, "folder": _folder, "kaggle": _kaggle, "pneumoniamnist": _pneumoniamnist}
+    return builders[params.source](params, Path(cache))
+
+
+def _phantom(params: Params, cache: Path) -> Source:
+    settings = params.phantom.model_dump()
+
+    def build(folder: Path) -> None:
+        from neumo.phantom import make_phantom
+
+        make_phantom(folder, **settings, seed=params.seed)
+
+    folder = cached(cache, "phantom", {**settings, "seed": params.seed}, build, modules=("phantom",))
+    text = f"{params.phantom.images} radiografías sintéticas de {params.phantom.size} píxeles, sin ningún paciente real"
+    return Source(folder, "phantom", text, True, False, "")
+
+
+def _folder(params: Params, cache: Path) -> Source:
+    folder = find_images(Path(params.data_dir), class_names=params.class_names)
+    official = _is_official(folder, params.class_names)
+    text = f"radiografías de la carpeta «{Path(params.data_dir).name}»"
+    return Source(folder, "folder", text, False, official, KAGGLE_CITATION if official else "")
+
+
+def _kaggle(params: Params, cache: Path) -> Source:
+    by_hand = (
+        f"Descárguelo a mano de https://www.kaggle.com/datasets/{KAGGLE}, descomprímalo y use "
+        'SET="source=folder data_dir=chest_xray".'
+    )
+    try:
+        import kagglehub
+
+        downloaded = Path(kagglehub.dataset_download(KAGGLE))
+    except ImportError:
+        raise NeumoError(
+            f"La fuente kaggle necesita el paquete kagglehub, que no está instalado. {by_hand}"
+        ) from None
+    except Exception as error:
+        raise NeumoError(
+            f"Kaggle no respondió ({type(error).__name__}): sin red o sin cuenta. {by_hand}"
+        ) from error
+    folder = find_images(downloaded, class_names=params.class_names)
+    text = f"el conjunto de Kaggle {KAGGLE}"
+    return Source(folder, "kaggle", text, False, _is_official(folder, params.class_names), KAGGLE_CITATION)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Lista, ordenadas, las imágenes de una carpeta; se salta lo oculto y lo que añade macOS al comprimir."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    hidden = re.compile(r"^(\.|__MACOSX$)")
+    return sorted(p for p in found if not any(hidden.match(part) for part in p.relative_to(folder).parts))
+
+
+def find_images(folder: Path, *, class_names: list[str]) -> Path:
+    """Comprueba que una carpeta tiene las dos clases y devuelve la que las contiene.
+
+    Parameters
+    ----------
+    folder : Path
+        La carpeta, o una que la envuelva (`chest_xray/`, como en el archivo de Kaggle).
+    class_names : list of str
+        Nombres de las carpetas: negativa, positiva.
+
+    Raises
+    ------
+    NeumoError
+        Si falta la carpeta, alguna clase o toda imagen: dice qué hay y qué se esperaba.
+    """
+    if not folder.is_dir():
+        raise NeumoError(
+            f"No existe la carpeta «{folder}». Revise data_dir: las rutas cuentan desde donde da la orden."
+        )
+    negative, positive = class_names
+    for candidate in [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and p.name == "chest_xray")]:
+        roots = [r for r in (candidate, *(candidate / p for p in ("train", "val", "test"))) if r.is_dir()]
+        present = {
+            name: [r for r in roots if (r / name).is_dir() and image_files(r / name)] for name in class_names
+        }
+        if all(present.values()):
+            _check_parts(present, candidate)
+            return candidate
+    seen = ", ".join(sorted({p.parent.name for p in image_files(folder)})) or "ninguna imagen"
+    raise NeumoError(
+        f"En «{folder}» se esperaban imágenes de las clases {negative} y {positive} (en {negative}/ y {positive}/, o dentro "
+        f"de train/, val/ y test/) y se encontró: {seen}. Si sus carpetas se llaman de otro modo, use "
+        'SET="class_names=[negativa,positiva]".'
+    )
+
+
+def _check_parts(present: dict[str, list[Path]], folder: Path) -> None:
+    """En disposición de Kaggle, `train/` y `test/` necesitan las dos clases (una `val/` vacía se tolera)."""
+    for name, roots in present.items():
+        lacking = [
+            r.name for others in present.values() for r in others if r not in roots and r.name != "val"
+        ]
+        if lacking:
+            raise NeumoError(
+                f"En «{folder / lacking[0]}» no hay imágenes de la clase {name}: se esperaban las dos. Añádalas o quite "
+                "esa carpeta."
+            )
+
+
+def _is_official(folder: Path, class_names: list[str]) -> bool:
+    counts = [len(image_files(folder / "test" / name)) for name in class_names]
+    return counts == list(OFFICIAL_TEST.values())
+
+
+def _pneumoniamnist(params: Params, cache: Path) -> Source:
+    size = params.pneumoniamnist_size
+    archive = _mnist_archive(size, Path(params.data_dir) if params.data_dir else cache / "downloads")
+
+    def build(folder: Path) -> None:
+        _unpack_mnist(archive, folder, size, params.class_names)
+
+    stat = archive.stat()
+    key = {"size": size, "bytes": stat.st_size, "time": stat.st_mtime_ns, "class_names": params.class_names}
+    folder = cached(cache, "pneumoniamnist", key, build, modules=("sources",))
+    text = f"PneumoniaMNIST a {size} píxeles; no dice de qué paciente es cada imagen"
+    if hashlib.md5(archive.read_bytes()).hexdigest() != _MNIST_MD5[size]:
+        text += "; el archivo no es el publicado (su suma MD5 es otra)"
+    citation = "Yang et al. 2023, Zenodo 10519652, de Kermany et al. 2018; CC BY 4.0"
+    return Source(folder, "pneumoniamnist", text, False, _is_official(folder, params.class_names), citation)
+
+
+def _mnist_archive(size: int, folder: Path) -> Path:
+    import pooch
+
+    name = "pneumoniamnist.npz" if size == 28 else f"pneumoniamnist_{size}.npz"
+    if (folder / name).is_file():
+        return folder / name
+    pooch.get_logger().setLevel("ERROR")
+    try:
+        path = pooch.retrieve(
+            f"{_ZENODO}{name}", f"md5:{_MNIST_MD5[size]}", fname=name, path=folder, progressbar=False
+        )
+    except Exception as error:
+        raise NeumoError(
+            f"No se pudo descargar {name} de Zenodo ({type(error).__name__}). Descárguelo a mano de {_ZENODO}{name} y use "
+            'SET="source=pneumoniamnist data_dir=carpeta".'
+        ) from error
+    return Path(path)
+
+
+def _unpack_mnist(archive: Path, folder: Path, size: int, class_names: list[str]) -> None:
+    import numpy as np
+    from PIL import Image
+
+    wanted = [f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("images", "labels")]
+    try:
+        arrays = dict(np.load(archive).items())
+    except Exception as error:
+        raise NeumoError(
+            f"«{archive.name}» no es un archivo .npz entero. Bórrelo y vuelva a descargarlo."
+        ) from error
+    shape = arrays.get("train_images", np.zeros(0)).shape[1:]
+    if missing := [key for key in wanted if key not in arrays]:
+        raise NeumoError(
+            f"A «{archive.name}» le faltan {', '.join(missing)}: no es PneumoniaMNIST. Descárguelo de {_ZENODO}."
+        )
+    if shape[:2] != (size, size):
+        raise NeumoError(
+            f"«{archive.name}» trae imágenes de {shape} y se pidieron de {size} píxeles (pneumoniamnist_size)."
+        )
+    for part in ("train", "val", "test"):
+        for index, (pixels, label) in enumerate(
+            zip(arrays[f"{part}_images"], arrays[f"{part}_labels"].ravel(), strict=True)
+        ):
+            target = folder / part / class_names[int(label)]
+            target.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(target / f"pneumoniamnist_{part}_{index:05d}.png")

@@ -1,0 +1,231 @@
+"""Las imágenes se decodifican una vez, a gris de 8 bits, en un archivo que se lee por trozos sin cargarlo entero."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neumo.cache import cached
+from neumo.errors import NeumoError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL import Image
+
+_BLOCK = 128
+_ORIENTATION = 0x0112
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Imágenes decodificadas con su tabla.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Una fila por imagen, con índice 0..n-1.
+    images : ndarray of uint8, shape (N, S, S)
+        Todas las imágenes guardadas, en gris; suele ser un archivo proyectado en memoria.
+    rows : ndarray of int, shape (n,)
+        Posición en `images` de cada fila de la tabla.
+    """
+
+    table: "pd.DataFrame"
+    images: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def image_size(self) -> int:
+        """Lado de las imágenes, en píxeles."""
+        return int(self.images.shape[1])
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Clase de cada imagen, int8 de forma (n,): 0 NORMAL, 1 PNEUMONIA."""
+        return self.table["y"].to_numpy(dtype=np.int8)
+
+    def pixels(self) -> np.ndarray:
+        """Copia en memoria de las imágenes: uint8 de forma (n, S, S)."""
+        return np.asarray(self.images[self.rows])
+
+    def where(self, mask: Sequence[bool]) -> "ImageSet":
+        """Devuelve el subconjunto en el que `mask`, de forma (n,), es verdadero."""
+        mask = np.asarray(mask, dtype=bool)
+        return ImageSet(self.table[mask].reset_index(drop=True), self.images, self.rows[mask])
+
+    def partition(self, name: str) -> "ImageSet":
+        """Devuelve las imágenes de una partición: train, val o test."""
+        return self.where(self.table["partition"] == name)
+
+    @property
+    def digest(self) -> str:
+        """Resumen de contenidos, clases, orden y tamaño: dos conjuntos con el mismo dan el mismo entrenamiento."""
+        told = hashlib.sha256(str(self.image_size).encode())
+        for content, label in zip(self.table["sha256"], self.labels, strict=True):
+            told.update(f"{content}{label}".encode())
+        return told.hexdigest()[:16]
+
+
+def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: str | Path) -> ImageSet:
+    """Decodifica las imágenes de `table`, o las toma de la caché si ya lo fueron a ese tamaño.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Con `path`, `sha256` e `y`. Solo imágenes legibles.
+    folder : path
+        Carpeta de las imágenes, a la que se refiere `path`.
+    image_size : int
+        Lado de las imágenes que se guardan, en píxeles.
+    cache : path
+        Carpeta de la caché; cada archivo idéntico se guarda una vez y una decodificación a medias continúa.
+
+    Returns
+    -------
+    ImageSet
+        Con las filas en el mismo orden.
+
+    Raises
+    ------
+    NeumoError
+        Si no hay imágenes, alguna no se puede leer o su contenido ya no es el del manifiesto.
+    """
+    if table.empty:
+        raise NeumoError(
+            "No queda ninguna imagen legible que decodificar: vea las exclusiones del capítulo 03."
+        )
+    table = table.reset_index(drop=True)
+    unique = table.drop_duplicates("sha256").sort_values("sha256")
+    told = hashlib.sha256("".join(unique["sha256"]).encode()).hexdigest()
+    key = {"image_size": image_size, "images": told}
+    files = [Path(folder) / path for path in unique["path"]]
+    stored = cached(
+        cache,
+        "store",
+        key,
+        lambda partial: _decode_all(partial, files, list(unique["sha256"]), image_size),
+        modules=("store",),
+    )
+    images = np.load(stored / "images.npy", mmap_mode="r")
+    rows = np.searchsorted(unique["sha256"].to_numpy(dtype=str), table["sha256"].to_numpy(dtype=str))
+    return ImageSet(table, images, rows)
+
+
+def decode_grey(source: str | Path | bytes, image_size: int) -> np.ndarray:
+    """Decodifica una radiografía a gris de 8 bits y la lleva a un cuadrado.
+
+    Los JPEG se decodifican ya reducidos (escalado en la transformada del coseno), siempre a no menos del tamaño
+    pedido, y el resto del camino es una reducción bilineal que promedia. Se aplica la orientación EXIF; la
+    transparencia se pone sobre negro; 16 bits pasan a 8 por el rango completo (o el de 12 bits, si caben en él).
+
+    Parameters
+    ----------
+    source : path or bytes
+        Archivo JPEG o PNG, o su contenido: gris, RGB, paleta, alfa o CMYK, de 8 o 16 bits.
+    image_size : int
+        Lado del resultado, en píxeles.
+
+    Returns
+    -------
+    ndarray of uint8, shape (image_size, image_size)
+
+    Raises
+    ------
+    NeumoError
+        Si el archivo no se puede leer entero.
+    """
+    from PIL import Image
+
+    name = "imagen" if isinstance(source, bytes) else Path(source).name
+    try:
+        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+            image.draft("L", (image_size, image_size))
+            square = to_grey(image).resize((image_size, image_size), Image.Resampling.BILINEAR)
+            return np.asarray(_upright(square, _orientation(image)))
+    except Exception as error:  # Pillow avisa de un archivo dañado con casi cualquier clase de error
+        raise NeumoError(
+            f"No se puede leer «{name}» ({error}): no es un JPEG o PNG entero. Sustitúyalo o quítelo."
+        ) from error
+
+
+def to_grey(image: "Image.Image") -> "Image.Image":
+    """Convierte una imagen de Pillow de cualquier modo a gris de 8 bits (modo `L`), del mismo tamaño."""
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float32)
+        full_scale = 4095 if values.max(initial=0) <= 4095 else 65535
+        return Image.fromarray(np.rint(values.clip(0, full_scale) * (255 / full_scale)).astype(np.uint8))
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("L")
+    return image.convert("L")
+
+
+def _orientation(image: "Image.Image") -> int:
+    with contextlib.suppress(Exception):  # unos metadatos dañados no impiden ver la imagen
+        return image.getexif().get(_ORIENTATION, 1)
+    return 1
+
+
+def _upright(image: "Image.Image", orientation: int) -> "Image.Image":
+    from PIL.Image import Transpose
+
+    turn = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _decode_all(partial: Path, files: list[Path], hashes: list[str], image_size: int) -> None:
+    """Escribe `images.npy` por bloques; `done` cuenta los terminados, para continuar tras una interrupción."""
+    target, done = partial / "images.npy", partial / "done"
+    if not (target.is_file() and done.is_file()):
+        shape = (len(files), image_size, image_size)
+        np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape).flush()
+        done.write_text("0")
+    offset = target.stat().st_size - len(files) * image_size**2
+    start = int(done.read_text() or 0)
+    with open(target, "r+b") as output, ThreadPoolExecutor() as pool:
+        output.seek(offset + start * image_size**2)
+        for first in range(start, len(files), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            decoded = pool.map(
+                lambda pair: _decode_checked(*pair, image_size), zip(files[block], hashes[block], strict=True)
+            )
+            output.writelines(image.tobytes() for image in decoded)
+            output.flush()
+            done.write_text(str(min(first + _BLOCK, len(files))))
+
+
+def _decode_checked(file: Path, sha256: str, image_size: int) -> np.ndarray:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise NeumoError(
+            f"No se puede abrir «{file.name}» ({error.strerror}): ¿se movió tras el capítulo 02?"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise NeumoError(
+            f"«{file.name}» cambió después de hacer el manifiesto: ejecute de nuevo el capítulo 02."
+        )
+    try:
+        return decode_grey(content, image_size)
+    except NeumoError as error:
+        raise NeumoError(str(error).replace("«imagen»", f"«{file.name}»")) from error

@@ -1,0 +1,403 @@
+"""Compilar, entrenar y retomar: una configuración que ya se entrenó no se vuelve a entrenar."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neumo.cache import cached, locked, write_atomically
+from neumo.errors import NeumoError
+from neumo.params import Experiment
+from neumo.progress import announce
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from neumo.store import ImageSet
+
+MODULES = ("models", "pipeline", "training", "store")
+_NOT_DETERMINING = {"name", "decision"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """Un entrenamiento terminado, en su carpeta de la caché."""
+
+    folder: Path
+    experiment: Experiment
+    seed: int
+
+    @property
+    def model_path(self) -> Path:
+        """Archivo `.keras`: solo, con Keras y sin esta biblioteca, da las mismas probabilidades."""
+        return self.folder / "model.keras"
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """Tabla por época: epoch, loss, accuracy, val_loss, val_accuracy, learning_rate y seconds."""
+        import pandas as pd
+
+        return pd.DataFrame(json.loads((self.folder / "history.json").read_text()))
+
+    @property
+    def seconds(self) -> float:
+        """Segundos de entrenamiento, sumadas las épocas."""
+        return float(self.history["seconds"].sum())
+
+    @property
+    def epochs(self) -> int:
+        """Épocas entrenadas."""
+        return len(self.history)
+
+    def model(self) -> "keras.Model":
+        """Carga la red entrenada (sin compilar)."""
+        import keras
+
+        return keras.models.load_model(self.model_path, compile=False)
+
+
+def class_weights(labels: np.ndarray) -> dict[int, float]:
+    """Calcula pesos con los que ambas clases suman lo mismo: n / (2 n_clase).
+
+    Parameters
+    ----------
+    labels : (n,) int array
+        Etiquetas 0 (NORMAL) y 1 (PNEUMONIA).
+
+    Examples
+    --------
+    >>> class_weights(np.array([0, 1, 1, 1]))
+    {0: 2.0, 1: 0.6666666666666666}
+    """
+    counts = np.bincount(np.asarray(labels, dtype=int), minlength=2)
+    if counts.min() == 0:
+        raise NeumoError("No se pueden pesar las clases: en el entrenamiento falta una de las dos.")
+    return {label: len(labels) / (2 * int(count)) for label, count in enumerate(counts)}
+
+
+def learning_rate_schedule(experiment: Experiment, steps_per_epoch: int) -> Any:
+    """Devuelve la tasa de `experiment`: un número, o una curva de Keras con calentamiento y coseno."""
+    import keras
+
+    if experiment.schedule == "constant" and not experiment.warmup_epochs:
+        return experiment.learning_rate
+    warmup = round(experiment.warmup_epochs * steps_per_epoch)
+    total = experiment.epochs * steps_per_epoch
+    flat = experiment.schedule == "constant"
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=experiment.learning_rate / 100 if warmup else experiment.learning_rate,
+        decay_steps=max(total - warmup, 1),
+        alpha=1.0 if flat else 0.01,
+        warmup_target=experiment.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def compile_model(model: "keras.Model", experiment: Experiment, *, steps_per_epoch: int = 1) -> "keras.Model":
+    """Compila con Adam, entropía cruzada binaria y exactitud; devuelve el mismo modelo.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Salida (n, 1) con la probabilidad de PNEUMONIA.
+    experiment : Experiment
+        Tasa, curva de la tasa, suavizado de etiquetas y promedio de pesos.
+    steps_per_epoch : int
+        Lotes por época; solo lo usan las curvas de la tasa.
+    """
+    import keras
+
+    averaging = experiment.weight_averaging
+    optimizer = keras.optimizers.Adam(
+        learning_rate_schedule(experiment, steps_per_epoch),
+        use_ema=averaging > 0,
+        ema_momentum=averaging or 0.99,
+    )
+    loss = keras.losses.BinaryCrossentropy(label_smoothing=experiment.label_smoothing)
+    model.compile(optimizer=optimizer, loss=loss, metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
+    return model
+
+
+def set_seed(seed: int) -> None:
+    """Fija las semillas de Python, NumPy y TensorFlow y pide operaciones deterministas."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def train(
+    experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", *, seed: int, cache: Path
+) -> Training:
+    """Entrena `experiment`, o devuelve lo ya entrenado; si se interrumpió, sigue desde la última época.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Con `image_size` y `channels` resueltos (`Params.experiment`).
+    train_set, val_set : ImageSet
+        Imágenes (n, lado, lado) uint8 y etiquetas, del mismo lado que pide el experimento.
+    seed : int
+        Decide pesos iniciales, orden, aumento y `Dropout`.
+    cache : Path
+        Carpeta de la caché.
+
+    Returns
+    -------
+    Training
+
+    Notes
+    -----
+    El orden de las imágenes y el aumento son funciones de (semilla, época, índice) y el estado que falta (pesos,
+    optimizador, `Dropout`) está en el punto de control de cada época: retomar da los mismos pesos que no parar.
+    """
+    if len(train_set) < experiment.batch_size:
+        raise NeumoError(
+            f"El conjunto de entrenamiento tiene {len(train_set)} imágenes, menos que un lote "
+            f"({experiment.batch_size}). Use más imágenes o un batch_size menor."
+        )
+    key = {
+        "experiment": experiment.model_dump(mode="json", exclude=_NOT_DETERMINING),
+        "train": train_set.digest,
+        "val": val_set.digest,
+        "seed": seed,
+    }
+
+    def build(folder: Path) -> None:
+        with locked(Path(cache) / "training.lock"):
+            _fit(folder, experiment, train_set, val_set, seed)
+
+    folder = cached(cache, "training", key, build, modules=MODULES)
+    return Training(folder=folder, experiment=experiment, seed=seed)
+
+
+def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", seed: int) -> None:
+    import keras
+
+    from neumo import models, pipeline
+
+    keras.backend.clear_session()
+    set_seed(seed)
+    history = _load_checkpoint(folder)
+    steps = -(-len(train_set) // experiment.batch_size)
+    if history:
+        model = keras.models.load_model(_checkpoint_path(folder, len(history)))
+    else:
+        model = models.build(experiment, experiment.image_size, experiment.channels)
+        compile_model(model, experiment, steps_per_epoch=steps)
+    shared = {"batch_size": experiment.batch_size, "seed": seed, "channels": experiment.channels}
+    batches = pipeline.train_generator(
+        train_set,
+        **shared,
+        augmentation=experiment.augmentation,
+        first_epoch=len(history),
+        epochs=experiment.epochs - len(history),
+    )
+    if len(history) < experiment.epochs:
+        model.fit(
+            batches,
+            epochs=experiment.epochs,
+            initial_epoch=len(history),
+            steps_per_epoch=steps,
+            validation_data=pipeline.val_generator(val_set, **shared | {"batch_size": 128}),
+            class_weight=class_weights(train_set.labels) if experiment.class_weight else None,
+            shuffle=False,  # el generador ya baraja, según la época
+            callbacks=[_checkpoint_callback(folder, history, experiment, seed)],
+            verbose=0,
+        )
+    if experiment.recompute_batchnorm:
+        recompute_batchnorm(
+            model, pipeline.train_generator(train_set, **shared, augmentation=experiment.augmentation)
+        )
+    write_atomically(folder / "history.json", json.dumps(history).encode())
+    _inference_model(model, experiment).save(folder / "model.keras")
+    for leftover in folder.glob("epoch-*"):
+        leftover.unlink()
+
+
+def _inference_model(model: "keras.Model", experiment: Experiment) -> "keras.Model":
+    """Copia la red sin el optimizador, que triplica el archivo; con el espejo dentro si el experimento lo pide."""
+    import keras
+
+    from neumo.models import with_mirror
+
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return with_mirror(copy) if experiment.test_time_augmentation else copy
+
+
+def _checkpoint_path(folder: Path, epoch: int) -> Path:
+    return folder / f"epoch-{epoch:03d}.keras"
+
+
+def _load_checkpoint(folder: Path) -> list[dict]:
+    path = folder / "epoch-latest.json"
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
+def _seeded_layers(model: "keras.Model") -> list:
+    return [layer for layer in model.layers if hasattr(layer, "seed_generator")]
+
+
+def _checkpoint_callback(
+    folder: Path, history: list[dict], experiment: Experiment, seed: int
+) -> "keras.callbacks.Callback":
+    import keras
+
+    class Checkpoint(keras.callbacks.Callback):
+        """Guarda pesos, optimizador e historia al final de cada época, de una pieza."""
+
+        def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+            self.started = time.perf_counter()
+            # Keras no guarda el estado de `Dropout`: se pone en función de (semilla, época, capa).
+            for index, layer in enumerate(_seeded_layers(self.model)):
+                layer.seed_generator.state.assign([(seed + 1) * 1009 + index, epoch])
+
+        def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+            rate = float(self.model.optimizer.learning_rate)
+            seconds = round(time.perf_counter() - self.started, 3)
+            values = {name: float(value) for name, value in (logs or {}).items()}
+            history.append({"epoch": epoch + 1, **values, "learning_rate": rate, "seconds": seconds})
+            target = _checkpoint_path(folder, epoch + 1)
+            temporary = target.with_name(f"epoch-tmp-{os.getpid()}.keras")
+            self.model.save(temporary)
+            os.replace(temporary, target)
+            # La historia señala el último punto de control entero: se escribe después de él.
+            write_atomically(folder / "epoch-latest.json", json.dumps(history).encode())
+            _checkpoint_path(folder, epoch).unlink(missing_ok=True)
+            left = (experiment.epochs - epoch - 1) * seconds
+            announce(f"{experiment.name}: época {epoch + 1} de {experiment.epochs}, quedan unos {left:.0f} s")
+
+    return Checkpoint()
+
+
+def recompute_batchnorm(model: "keras.Model", batches: Iterable) -> None:
+    """Sustituye las medias móviles de cada `BatchNormalization` por el promedio exacto sobre `batches`.
+
+    Notes
+    -----
+    El promedio acumulado sale de la propia capa con inercia i / (i + 1) en el lote i. Método: Izmailov et al. 2018
+    (SWA), sección 3.2.
+    """
+    import keras
+
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for index, (images, _) in enumerate(batches):
+        for layer in layers:
+            layer.momentum = index / (index + 1)
+        model(images, training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def logits(training: Training, image_set: "ImageSet") -> np.ndarray:
+    """Calcula el logit de PNEUMONIA de cada imagen, o lo lee si ya se calculó.
+
+    Returns
+    -------
+    (n,) float64 array
+        En el orden de `image_set`.
+    """
+    path = training.folder / f"logits-{image_set.digest[:16]}.npy"
+    if not path.is_file():
+        values = predict_logits(training.model(), image_set.pixels())
+        temporary = path.with_name(f"tmp-{os.getpid()}.npy")
+        np.save(temporary, values)
+        os.replace(temporary, path)
+    return np.load(path)
+
+
+def predict_logits(model: "keras.Model", pixels: np.ndarray) -> np.ndarray:
+    """Aplica la red a imágenes en memoria, sin la sigmoide final.
+
+    Parameters
+    ----------
+    pixels : (n, lado, lado) uint8 array
+        En gris; se repite hasta los canales que pida la red.
+
+    Returns
+    -------
+    (n,) float64 array
+    """
+    from neumo.models import logit_model
+
+    network = logit_model(model)
+    channels = model.input_shape[-1]
+    blocks = (pixels[start : start + 128, ..., None] for start in range(0, len(pixels), 128))
+    batches = [network.predict_on_batch(np.repeat(block, channels, axis=-1)) for block in blocks]
+    return np.concatenate(batches).reshape(-1).astype("float64")
+
+
+def train_all(
+    experiments: Sequence[Experiment],
+    image_set: Callable[..., "ImageSet"],
+    *,
+    seeds: Sequence[int],
+    cache: Path,
+) -> list[Training]:
+    """Entrena cada experimento con cada semilla.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+    image_set : callable
+        `image_set(partition, image_size=…)`, por ejemplo `run.image_set`.
+    seeds : sequence of int
+    cache : Path
+    """
+    trainings = []
+    for experiment in experiments:
+        train_set, val_set = (image_set(p, image_size=experiment.image_size) for p in ("train", "val"))
+        trainings += [train(experiment, train_set, val_set, seed=seed, cache=cache) for seed in seeds]
+    return trainings
+
+
+def histories(trainings: Sequence[Training]) -> "pd.DataFrame":
+    """Reúne las historias por época, con las columnas `model` y `seed` delante."""
+    import pandas as pd
+
+    return pd.concat(
+        [t.history.assign(model=t.experiment.name, seed=t.seed) for t in trainings], ignore_index=True
+    ).pipe(lambda table: table[["model", "seed", *table.columns.drop(["model", "seed"])]])
+
+
+def summary(trainings: Sequence[Training]) -> "pd.DataFrame":
+    """Tabla de una fila por entrenamiento: model, seed, epochs y seconds."""
+    import pandas as pd
+
+    rows = [
+        {"model": t.experiment.name, "seed": t.seed, "epochs": t.epochs, "seconds": t.seconds}
+        for t in trainings
+    ]
+    return pd.DataFrame(rows)
+
+
+def predictions(
+    trainings: Sequence[Training], image_set: Callable[..., "ImageSet"], *, partition: str
+) -> "pd.DataFrame":
+    """Predice una partición con cada entrenamiento.
+
+    Returns
+    -------
+    DataFrame
+        Columnas model, seed, partition, path, group, subtype, y_true, logit; una fila por imagen y entrenamiento.
+    """
+    import pandas as pd
+
+    tables = []
+    for training in trainings:
+        images = image_set(partition, image_size=training.experiment.image_size)
+        table = images.table[["path", "group", "subtype"]].copy()
+        table.insert(0, "model", training.experiment.name)
+        table.insert(1, "seed", training.seed)
+        table.insert(2, "partition", partition)
+        tables.append(table.assign(y_true=images.labels, logit=logits(training, images)))
+    return pd.concat(tables, ignore_index=True)

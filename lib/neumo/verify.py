@@ -1,0 +1,204 @@
+"""Integridad, tamaño, modo y copias de las imágenes. Nada se borra: lo que queda fuera lo dice, con su motivo."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neumo.cache import cached
+from neumo.manifest import CLASSES
+from neumo.store import to_grey
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEAR_EMPTY_STD = 6.0
+_MEASURES = ["width", "height", "mode", "mean", "std", "error"]
+
+
+def inspect(
+    manifest: "pd.DataFrame",
+    folder: str | Path,
+    *,
+    near_empty_std: float = NEAR_EMPTY_STD,
+    cache: str | Path | None = None,
+) -> "pd.DataFrame":
+    """Decodifica por completo cada archivo y decide cuáles no se usan, y por qué.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+        El de `neumo.manifest.scan`.
+    folder : path
+        Carpeta de las imágenes.
+    near_empty_std : float
+        Desviación típica, en niveles de gris, por debajo de la cual una imagen está casi vacía.
+    cache : path, optional
+        Carpeta de la caché, donde las medidas se guardan por contenido.
+
+    Returns
+    -------
+    DataFrame
+        El manifiesto con más columnas: `width` y `height` (píxeles; 0 si es ilegible), `mode` (de Pillow), `mean` y
+        `std` (niveles de gris, 0 a 255), `error` y `corrupt`; `near_empty`; `duplicate_of` (ruta del primer archivo
+        idéntico, o vacío); `conflict` (el mismo contenido está en las dos clases); `excluded` y `reason`.
+    """
+    table = manifest.merge(_measurements(manifest, Path(folder), cache), on="sha256", how="left", sort=False)
+    table["corrupt"] = table["error"] != ""
+    table["near_empty"] = ~table["corrupt"] & (table["std"] < near_empty_std)
+    table["duplicate_of"] = _first_copy(table)
+    table["conflict"] = ~table["corrupt"] & (table.groupby("sha256")["y"].transform("nunique") > 1)
+    table["reason"] = _reasons(table)
+    table["excluded"] = table["reason"] != ""
+    return table
+
+
+def exclusions(inspection: "pd.DataFrame") -> "pd.DataFrame":
+    """Devuelve las imágenes que no se usan: `path`, `label`, `original_split` y `reason`."""
+    columns = ["path", "label", "original_split", "reason"]
+    return inspection.loc[inspection["excluded"], columns].reset_index(drop=True)
+
+
+def tukey_limits(values: Sequence[float], *, k: float = 1.5) -> tuple[float, float]:
+    """Calcula los límites de la regla de los cuartiles: a `k` rangos intercuartílicos del primero y el tercero.
+
+    Fuente: J. W. Tukey, *Exploratory Data Analysis* (1977).
+
+    Examples
+    --------
+    >>> tukey_limits([1, 2, 3, 4, 5])
+    (-1.0, 7.0)
+    """
+    low, high = np.quantile(np.asarray(values, dtype=float), [0.25, 0.75])
+    margin = k * (high - low)
+    return float(low - margin), float(high + margin)
+
+
+def atypical(inspection: "pd.DataFrame", *, image_size: int) -> "pd.DataFrame":
+    """Señala las imágenes de forma o tamaño poco comunes, con un sentido que informa.
+
+    Parameters
+    ----------
+    inspection : DataFrame
+        Imágenes con `width`, `height` y `corrupt`.
+    image_size : int
+        Lado, en píxeles, al que se llevarán.
+
+    Returns
+    -------
+    DataFrame
+        Solo las legibles, con `aspect` (ancho entre alto), `shortest` (lado menor), y tres señales: `off_target` (su
+        tamaño no es exactamente el pedido: la definición del informe original), `enlarged` (lado menor por debajo
+        del pedido: habría que inventar píxeles) y `odd_aspect` (proporción fuera de los límites de Tukey).
+    """
+    readable = inspection[~inspection["corrupt"]].copy()
+    readable["aspect"] = readable["width"] / readable["height"]
+    readable["shortest"] = readable[["width", "height"]].min(axis=1)
+    readable["off_target"] = (readable["width"] != image_size) | (readable["height"] != image_size)
+    readable["enlarged"] = readable["shortest"] < image_size
+    low, high = tukey_limits(readable["aspect"]) if len(readable) else (0.0, 0.0)
+    readable["odd_aspect"] = ~readable["aspect"].between(low, high)
+    return readable
+
+
+def count_flags(table: "pd.DataFrame", flags: Sequence[str], *, by: str) -> "pd.DataFrame":
+    """Cuenta imágenes y señales (columnas lógicas) en cada grupo de `by`, en el orden train, val, test y lo demás."""
+    counts = table.groupby(by)[list(flags)].sum().astype(int)
+    counts.insert(0, "images", table.groupby(by).size())
+    order = [name for name in ("train", "val", "test", *CLASSES) if name in counts.index]
+    return counts.loc[[*order, *counts.index.difference(order)]]
+
+
+def _measurements(manifest: "pd.DataFrame", folder: Path, cache: str | Path | None) -> "pd.DataFrame":
+    import pandas as pd
+
+    unique = manifest.drop_duplicates("sha256").sort_values("sha256")
+    if cache is None:
+        return _measure_all(unique, folder)
+    told = hashlib.sha256("".join(unique["sha256"]).encode()).hexdigest()
+    stored = cached(
+        cache,
+        "inspect",
+        {"images": told},
+        lambda partial: _measure_all(unique, folder).to_csv(
+            partial / "measures.csv", index=False, na_rep="nan"
+        ),
+        modules=("verify", "store"),
+    )
+    return pd.read_csv(
+        stored / "measures.csv", keep_default_na=False, na_values={"mean": "nan", "std": "nan"}
+    )
+
+
+def _measure_all(unique: "pd.DataFrame", folder: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    with ThreadPoolExecutor() as pool:
+        rows = list(pool.map(lambda path: _measure(folder / path), unique["path"]))
+    measured = pd.DataFrame(rows, columns=_MEASURES)
+    measured.insert(0, "sha256", unique["sha256"].to_numpy())
+    return measured
+
+
+def _measure(path: Path) -> tuple[int, int, str, float, float, str]:
+    """Ancho, alto, modo, media, desviación y error de un archivo, decodificado hasta el último píxel."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+            image.load()
+            mean, std = _moments(np.asarray(to_grey(image).histogram()))
+            return *image.size, image.mode, mean, std, ""
+    except UnidentifiedImageError:
+        problem = "no es un JPEG o PNG" if content else "archivo vacío"
+    except Image.DecompressionBombError:
+        problem = "demasiado grande"
+    except Exception as error:  # Pillow avisa de un archivo dañado con casi cualquier clase de error
+        known = {
+            "truncated": "archivo truncado",
+            "broken": "datos dañados",
+            "denied": "sin permiso de lectura",
+        }
+        problem = next(
+            (text for word, text in known.items() if word in str(error)), f"datos dañados ({error})"
+        )
+    return 0, 0, "", np.nan, np.nan, problem
+
+
+def _moments(histogram: np.ndarray) -> tuple[float, float]:
+    levels = np.arange(len(histogram))
+    mean = np.average(levels, weights=histogram)
+    return float(mean), float(np.sqrt(np.average((levels - mean) ** 2, weights=histogram)))
+
+
+def _first_copy(table: "pd.DataFrame") -> "pd.Series":
+    """Ruta del primer archivo idéntico; la prueba oficial va delante, porque no se toca."""
+    ordered = table.assign(late=table["original_split"] != "test").sort_values(["late", "path"])
+    first = ordered.groupby("sha256")["path"].transform("first").reindex(table.index)
+    return first.where((first != table["path"]) & ~table["corrupt"], "")
+
+
+def _reasons(table: "pd.DataFrame") -> np.ndarray:
+    """Motivo de exclusión de cada imagen. De la prueba oficial solo sale lo que no puede leerse."""
+    official = table["original_split"] == "test"
+    tested = table.loc[official & ~table["corrupt"], "group"]
+    cases = [
+        (table["corrupt"], "no se puede decodificar: " + table["error"]),
+        (official, ""),
+        (
+            table["near_empty"],
+            "casi vacía: desviación típica de " + table["std"].round(1).astype(str) + " niveles",
+        ),
+        (table["conflict"], "el mismo archivo está en las dos clases"),
+        (table["duplicate_of"] != "", "copia exacta de " + table["duplicate_of"]),
+        (table["group"].isin(tested), "su paciente está en la prueba oficial"),
+    ]
+    masks, texts = zip(*cases, strict=True)
+    return np.select(
+        [mask.to_numpy() for mask in masks], [np.asarray(text, dtype=object) for text in texts], ""
+    )

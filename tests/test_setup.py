@@ -1,0 +1,88 @@
+"""Lo que un recién llegado necesita para empezar está, y dice lo mismo en todas partes."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def _normalised(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _locked():
+    text = (ROOT / "requirements.lock").read_text()
+    return {_normalised(name) for name in re.findall(r"^([A-Za-z0-9_.-]+)==", text, re.M)}
+
+
+def test_every_dependency_is_locked_with_its_hash():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    names = {_normalised(re.match(r"[A-Za-z0-9_.-]+", line)[0]) for line in wanted}
+    assert names <= _locked(), "falta en el cerrojo: haga `make lock`"
+    text = (ROOT / "requirements.lock").read_text()
+    blocks = re.split(r"\n(?=[A-Za-z0-9])", text)
+    assert all("--hash=sha256:" in block for block in blocks if "==" in block)
+
+
+def test_the_lock_satisfies_the_bounds_of_the_project():
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    versions = dict(
+        re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", (ROOT / "requirements.lock").read_text(), re.M)
+    )
+    versions = {_normalised(name): version for name, version in versions.items()}
+    for line in project["dependencies"]:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(versions[_normalised(requirement.name)]), line
+
+
+def test_conda_takes_the_same_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert pip == {"pip": ["-r requirements.lock"]}
+    python = next(item.partition("=")[2] for item in conda if item.startswith("python="))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    from packaging.specifiers import SpecifierSet
+
+    assert SpecifierSet(project["requires-python"]).contains(python)
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"CONDA_DEFAULT_ENV),{environment['name']})" in makefile
+
+
+def test_git_tracks_the_library():
+    ignored = subprocess.run(
+        ["git", "check-ignore", "lib/neumo/run.py", "lib/neumo/report/template/index.html.j2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ignored.returncode == 128:
+        pytest.skip("no es un clon de git")
+    assert ignored.stdout == ""
+
+
+def test_make_help_names_every_target():
+    shown = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    assert all(f"make {target}" in shown for target in phony)
+
+
+def test_importing_the_library_imports_nothing_heavy():
+    modules = [p.stem for p in (ROOT / "lib" / "neumo").glob("*.py") if not p.stem.startswith("__")]
+    imports = "; ".join(
+        f"import neumo.{name}" for name in [*modules, "report.display", "report.render", "report.tasks"]
+    )
+    heavy = ["tensorflow", "keras", "seaborn", "matplotlib", "sklearn", "scipy", "pandas", "papermill"]
+    code = f"{imports}; import sys; print([m for m in {heavy} if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"
