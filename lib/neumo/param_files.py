@@ -61,9 +61,10 @@ def parameters_cell(names: list[str], params: Params, *, run_dir: str) -> str:
     """Compone la celda `parameters` de un cuaderno: literales y un comentario por parámetro."""
     lines = [f'run_dir = "{run_dir}"  # carpeta de la ejecución']
     for name in names:
-        text = literal(_brief(getattr(params, name)), room=_WIDTH - len(name) - 3)
+        comment = f"  # {Params.model_fields[name].description}"  # ruff lo cuenta en el ancho de la línea
+        text = literal(_brief(getattr(params, name)), room=_WIDTH - len(f"{name} = {comment}"))
         first, _, rest = f"{name} = {text}".partition("\n")
-        lines += [f"{first}  # {Params.model_fields[name].description}"] + ([rest] if rest else [])
+        lines += [first + comment] + ([rest] if rest else [])
     return "\n".join(lines)
 
 

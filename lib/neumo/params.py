@@ -4,13 +4,17 @@ import difflib
 import hashlib
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neumo.errors import NeumoError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def _field(default: Any, help_text: str, **bounds: Any) -> Any:
@@ -100,7 +104,7 @@ _IMPROVED = Experiment(
     learning_rate=0.003,
     schedule="cosine",
     warmup_epochs=1,
-    epochs=12,
+    epochs=24,
     batch_size=64,
     dropout=0.3,
     batchnorm_momentum=0.9,
@@ -195,6 +199,7 @@ class Params(_Model):
     repaired: Experiment = _field(
         Experiment(
             name="reparado",
+            recompute_batchnorm=True,
             learning_rate=0.001,
             epochs=12,
             batchnorm_momentum=0.9,
@@ -264,6 +269,25 @@ class Params(_Model):
                 "channels": experiment.channels or self.channels,
             }
         )
+
+
+def differences(experiments: Sequence[Experiment], *, augmentation: bool = False) -> "pd.DataFrame":
+    """Tabula los parámetros en los que no coinciden todos los experimentos, una columna por cada uno.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+    augmentation : bool
+        Compara los rangos del aumento de datos en lugar de lo demás.
+    """
+    import pandas as pd
+
+    values = {
+        e.name: dict(e.augmentation or {}) if augmentation else e.model_dump(exclude={"name", "augmentation"})
+        for e in experiments
+    }
+    table = pd.DataFrame(values, dtype=object).map(lambda v: f"{v:g}" if isinstance(v, float) else v)
+    return table[table.astype(str).nunique(axis=1) > 1]
 
 
 def digest(values: Any) -> str:

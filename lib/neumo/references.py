@@ -2,9 +2,14 @@
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from neumo.params import Params
 
 
 @functools.cache
@@ -15,6 +20,36 @@ def _all() -> dict[str, Any]:
 def original() -> dict[str, Any]:
     """Cifras y frases del informe original, citadas tal cual."""
     return _all()["original"]
+
+
+def assumptions(params: "Params") -> "pd.DataFrame":
+    """Tabula lo que el original calla: lo supuesto y lo que vale en los parámetros dados.
+
+    Returns
+    -------
+    DataFrame
+        `name`, `assumed`, `here` (según el intento que representa al original, y el último) y `reason`.
+    """
+    import pandas as pd
+
+    here = {"original": params.experiment("original").model_dump(), "last": params.attempts[-1].model_dump()}
+    rows = [
+        {
+            "name": item["name"],
+            "assumed": item["value"],
+            "here": _look_up(here, item["parameter"]) if item["parameter"] else item["value"],
+            "reason": item["reason"],
+        }
+        for item in original()["assumptions"]
+    ]
+    return pd.DataFrame(rows)
+
+
+def _look_up(tree: Any, dotted: str) -> Any:
+    """Sigue una clave punteada; lo que un grupo apagado (`augmentation: null`) no tiene vale `None`."""
+    for part in dotted.split("."):
+        tree = tree[part] if tree is not None else None
+    return tree
 
 
 def dataset() -> dict[str, Any]:

@@ -193,8 +193,9 @@ def _mnist_archive(size: int, folder: Path) -> Path:
     import pooch
 
     name = "pneumoniamnist.npz" if size == 28 else f"pneumoniamnist_{size}.npz"
-    if (folder / name).is_file():
-        return folder / name
+    on_disk = folder if folder.is_file() else folder / name
+    if on_disk.is_file():
+        return on_disk
     pooch.get_logger().setLevel("ERROR")
     try:
         path = pooch.retrieve(
@@ -214,20 +215,28 @@ def _unpack_mnist(archive: Path, folder: Path, size: int, class_names: list[str]
 
     wanted = [f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("images", "labels")]
     try:
-        arrays = dict(np.load(archive).items())
+        with archive.open("rb") as handle, np.load(handle) as stored:
+            arrays = dict(stored.items())
     except Exception as error:
         raise NeumoError(
             f"«{archive.name}» no es un archivo .npz entero. Bórrelo y vuelva a descargarlo."
         ) from error
-    shape = arrays.get("train_images", np.zeros(0)).shape[1:]
     if missing := [key for key in wanted if key not in arrays]:
         raise NeumoError(
             f"A «{archive.name}» le faltan {', '.join(missing)}: no es PneumoniaMNIST. Descárguelo de {_ZENODO}."
         )
-    if shape[:2] != (size, size):
-        raise NeumoError(
-            f"«{archive.name}» trae imágenes de {shape} y se pidieron de {size} píxeles (pneumoniamnist_size)."
-        )
+    for part in ("train", "val", "test"):
+        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"].ravel()
+        if images.shape[1:] != (size, size) or images.dtype != np.uint8:
+            raise NeumoError(
+                f"En «{archive.name}», {part}_images trae imágenes de {images.shape[1:]} ({images.dtype}) y se pidieron "
+                f"de {size} píxeles en uint8: revise pneumoniamnist_size."
+            )
+        if len(labels) != len(images) or not np.isin(labels, (0, 1)).all():
+            raise NeumoError(
+                f"En «{archive.name}», {part}_labels debe tener un 0 o un 1 por imagen: no es PneumoniaMNIST. Descárguelo "
+                f"de {_ZENODO}."
+            )
     for part in ("train", "val", "test"):
         for index, (pixels, label) in enumerate(
             zip(arrays[f"{part}_images"], arrays[f"{part}_labels"].ravel(), strict=True)

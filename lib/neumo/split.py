@@ -259,7 +259,7 @@ def _take_blindly(
 def _subset(sizes: np.ndarray, target: np.ndarray, *, exact: bool) -> np.ndarray | None:
     """Índices de los grupos que suman `target` (o lo más cerca posible); `None` si no puede ser."""
     largest = sizes.max(axis=0, initial=0)
-    top = target if exact else target + largest
+    top = target if exact else target + np.maximum(largest, target.sum())
     width = int(top[1] + largest[1] + 1)
     if width * (int(top[0]) + 1) * len(sizes) > _MAX_BITS:
         return None

@@ -332,7 +332,7 @@ def predict_logits(model: "keras.Model", pixels: np.ndarray) -> np.ndarray:
     network = logit_model(model)
     channels = model.input_shape[-1]
     blocks = (pixels[start : start + 128, ..., None] for start in range(0, len(pixels), 128))
-    batches = [network.predict_on_batch(np.repeat(block, channels, axis=-1)) for block in blocks]
+    batches = [np.asarray(network(np.repeat(block, channels, axis=-1), training=False)) for block in blocks]
     return np.concatenate(batches).reshape(-1).astype("float64")
 
 

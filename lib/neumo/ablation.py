@@ -1,0 +1,334 @@
+"""Las correcciones del capítulo 13: una a una y todas juntas, ante un cambio de aparato y junto a la red mejorada."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neumo import references
+from neumo.anatomy import experiment_key, fit_batches, fresh_model, measured_once
+from neumo.evaluation import argmax_decision, by_seed, metrics_table, paired_difference, probability
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from neumo.params import Experiment
+    from neumo.store import ImageSet
+    from neumo.training import Training
+
+_MODULES = ("ablation", "models", "pipeline", "training", "store")
+LABELS = {
+    "base": "la red original",
+    "umbral": "umbral en lugar de arg-max",
+    "inercia": "inercia menor en la normalización",
+    "recalculo": "estadísticas recalculadas al terminar",
+    "pesos": "pesos de clase",
+    "aumento": "aumento de datos",
+    "l2": "penalización L2",
+    "tasa": "la tasa «segura» de la segunda búsqueda",
+    "todas": "todas juntas",
+}
+"""Cómo se llama en el informe cada corrección."""
+
+
+def ablation_recipes(base: "Experiment", repaired: "Experiment") -> list["Experiment"]:
+    """Escribe los entrenamientos de la ablación: la base, una corrección cada vez, y todas.
+
+    Parameters
+    ----------
+    base : Experiment
+        El original, con el tamaño y las épocas de la ablación.
+    repaired : Experiment
+        De él se toman la inercia y la L2 corregidas.
+
+    Returns
+    -------
+    list of Experiment
+        `base`, `inercia`, `pesos`, `aumento` (el original ya lo tenía: esta variante lo **quita**), `l2`, `tasa` y
+        `todas`.
+    """
+    inertia = {"batchnorm_momentum": repaired.batchnorm_momentum}
+    weights, penalty = {"class_weight": True}, {"l2": repaired.l2}
+    rate = {"learning_rate": references.original()["second_finder"]["safe"]}
+    changes = {"base": {}, "inercia": inertia, "pesos": weights, "aumento": {"augmentation": None}}
+    changes |= {
+        "l2": penalty,
+        "tasa": rate,
+        "todas": {"recompute_batchnorm": True, **inertia, **weights, **penalty, **rate},
+    }
+    return [
+        base.model_copy(update={**change, "name": name, "decision": "threshold"})
+        for name, change in changes.items()
+    ]
+
+
+def ablation(
+    recipes: Sequence["Experiment"],
+    image_set: Callable[..., "ImageSet"],
+    *,
+    seeds: Sequence[int],
+    cache: Path,
+) -> "pd.DataFrame":
+    """Entrena cada receta con cada semilla y predice validación dos veces: tal como queda y recalculando.
+
+    La inercia de la normalización no cambia los pesos, así que recalcular sus estadísticas al terminar dice lo que cada
+    receta daría con la normalización reparada, sin entrenar otra vez.
+
+    Parameters
+    ----------
+    image_set : callable
+        `image_set(partition, image_size=…)`: `run.image_set`.
+
+    Returns
+    -------
+    DataFrame
+        Las columnas de `training.predictions` y `statistics`: `moving` o `recomputed`.
+    """
+    import pandas as pd
+
+    from neumo import training
+
+    trainings = training.train_all(recipes, image_set, seeds=seeds, cache=cache)
+    moving = training.predictions(trainings, image_set, partition="val")
+    parts = (moving.groupby(["model", "seed"], sort=False).indices.values(), trainings)
+    repaired = moving.copy()
+    for rows, done in zip(*parts, strict=True):
+        sets = [image_set(name, image_size=done.experiment.image_size) for name in ("train", "val")]
+        repaired.loc[rows, "logit"] = recomputed_logits(done, *sets, cache=cache)
+    return pd.concat(
+        [moving.assign(statistics="moving"), repaired.assign(statistics="recomputed")], ignore_index=True
+    )
+
+
+def recomputed_logits(
+    done: "Training", train_set: "ImageSet", val_set: "ImageSet", *, cache: Path
+) -> np.ndarray:
+    """Calcula los logits de validación (n,) tras recalcular las estadísticas de normalización de un entrenamiento."""
+    import pandas as pd
+
+    def measure() -> dict[str, "pd.DataFrame"]:
+        from neumo import training
+
+        model = done.model()
+        training.recompute_batchnorm(model, fit_batches(done.experiment, train_set, done.seed, 1)["x"])
+        return {"logits": pd.DataFrame({"logit": training.predict_logits(model, val_set.pixels())})}
+
+    key = experiment_key(done.experiment, train_set, val_set, seed=done.seed, training=done.folder.name)
+    what = f"estadísticas recalculadas, {done.experiment.name}"
+    return measured_once(cache, what, key, measure, modules=_MODULES)["logits"]["logit"].to_numpy()
+
+
+def ablation_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
+    """Mide cada receta, semilla, estadística y lectura (`argmax` o `threshold`) de una ablación."""
+    import pandas as pd
+
+    tables = []
+    for statistics, part in predictions.groupby("statistics", sort=False):
+        for decision in ("argmax", "threshold"):
+            measured = metrics_table(part, decisions=dict.fromkeys(part["model"].unique(), decision))
+            tables.append(measured.assign(statistics=statistics))
+    table = pd.concat(tables, ignore_index=True)
+    columns = ["accuracy", "balanced_accuracy", "auc", "sensitivity", "specificity", "log_loss"]
+    return table[["model", "statistics", "decision", "seed", *columns]]
+
+
+def ablation_effects(
+    table: "pd.DataFrame", *, metric: str = "balanced_accuracy", least: float = 0.02
+) -> "pd.DataFrame":
+    """Calcula qué corrección movió `metric`, emparejando semilla con semilla.
+
+    Parameters
+    ----------
+    table : DataFrame
+        La de `ablation_table`.
+    least : float
+        Cambio medio por debajo del cual no se dice que algo se movió.
+
+    Returns
+    -------
+    DataFrame
+        `correction`, `setting` (`sola`: sobre la red original leída con umbral; `reparada`: sobre la misma con la
+        normalización recalculada; `arg-max`: leída como el original), `change` (media), `low` y `high` (extremos entre
+        semillas) y `moves`: si el cambio medio llega a `least` y todas las semillas van en el mismo sentido.
+    """
+    import pandas as pd
+
+    cells = table.set_index(["model", "statistics", "decision", "seed"])[metric]
+
+    def pick(model: str, statistics: str, decision: str) -> "pd.Series":
+        return cells.xs((model, statistics, decision), level=("model", "statistics", "decision"))
+
+    alone = pick("base", "moving", "threshold")
+    argmax, repaired = pick("base", "moving", "argmax"), pick("base", "recomputed", "threshold")
+    changes = [("umbral", "sola", alone - argmax), ("recalculo", "sola", repaired - alone)]
+    for model in [m for m in table["model"].unique() if m != "base"]:
+        sign = -1 if model == "aumento" else 1  # la variante lo quita: ponerlo es el cambio contrario
+        readings = {
+            "arg-max": pick(model, "moving", "argmax") - argmax,
+            "sola": pick(model, "moving", "threshold") - alone,
+            "reparada": pick(model, "recomputed", "threshold") - repaired,
+        }
+        changes += [(model, where, sign * change + 0.0) for where, change in readings.items()]
+    rows = [
+        {"correction": name, "setting": where, "change": c.mean(), "low": c.min(), "high": c.max()}
+        for name, where, c in changes
+    ]
+    effects = pd.DataFrame(rows)
+    same_way = np.sign(effects["low"]) == np.sign(effects["high"])
+    return effects.assign(moves=same_way & (effects["change"].abs() >= least))
+
+
+def spread(table: "pd.DataFrame", *, metric: str) -> "pd.Series":
+    """Escribe la media ± desviación típica entre semillas de `metric`, por `model`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> spread(pd.DataFrame({"model": ["a", "a"], "auc": [0.9, 0.92]}), metric="auc").to_dict()
+    {'a': '0.910 ± 0.014'}
+    """
+    grouped = table.groupby("model", sort=False)[metric]
+    return grouped.agg(lambda v: f"{v.mean():.3f} ± {v.std(ddof=1):.3f}" if len(v) > 1 else f"{v.mean():.3f}")
+
+
+def effects_table(effects: "pd.DataFrame", *, claims: dict[str, str]) -> "pd.DataFrame":
+    """Escribe los efectos de `ablation_effects` para leerlos: una fila por corrección, junto a lo que dijo el original."""
+    written = effects.assign(
+        text=[
+            f"{row.change:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" + (" ●" if row.moves else "")
+            for row in effects.itertuples()
+        ]
+    )
+    wide = written.pivot(index="correction", columns="setting", values="text")
+    wide = wide.reindex(index=list(LABELS)[1:], columns=["arg-max", "sola", "reparada"]).dropna(how="all")
+    wide.insert(0, "el original dijo", [claims[name] for name in wide.index])
+    return wide.rename(index=LABELS).rename_axis("corrección").reset_index().rename_axis(columns=None)
+
+
+def lot_shift_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
+    """Mide las predicciones de `lot_shift_predictions` por modelo y dirección, y las dos direcciones juntas."""
+    import pandas as pd
+
+    names = predictions["direction"].map("entrenar con {}".format)
+    both = pd.concat([predictions.assign(seed=names), predictions.assign(seed="las dos")])
+    table = metrics_table(both)
+    columns = {
+        "model": "red",
+        "seed": "dirección",
+        "n": "imágenes",
+        "auc": "AUC",
+        "specificity": "especificidad",
+    }
+    columns |= {"sensitivity": "sensibilidad", "balanced_accuracy": "exactitud equilibrada"}
+    return table[list(columns)].rename(columns=columns)
+
+
+def lot_shift_predictions(
+    experiments: Sequence["Experiment"],
+    load: Callable[..., "ImageSet"],
+    *,
+    seed: int,
+    cache: Path,
+) -> "pd.DataFrame":
+    """Entrena con un lote de adquisición de las normales y predice el otro, en las dos direcciones.
+
+    Parameters
+    ----------
+    load : callable
+        `load(image_size=…)`: todas las imágenes utilizables, con su `partition` (la prueba no interviene).
+
+    Returns
+    -------
+    DataFrame
+        Las columnas de `training.predictions` y `direction`: el lote con que se entrenó.
+
+    Raises
+    ------
+    NeumoError
+        Si las normales no vienen en dos lotes (`neumo.split.lot_shift`).
+    """
+    import pandas as pd
+
+    from neumo import training
+    from neumo.split import LOTS, lot_shift
+
+    tables = []
+    for direction in LOTS:
+
+        def image_set(name: str, *, image_size: int, direction: str = direction) -> "ImageSet":
+            images = load(image_size=image_size)
+            shifted = lot_shift(images.table, direction=direction, seed=seed)
+            return dataclasses.replace(images, table=shifted).partition(name)
+
+        done = training.train_all(experiments, image_set, seeds=[seed], cache=cache)
+        tables.append(training.predictions(done, image_set, partition="val").assign(direction=direction))
+    return pd.concat(tables, ignore_index=True)
+
+
+# --- Las tres redes ----------------------------------------------------------------------------
+
+
+def parameter_counts(experiments: Sequence["Experiment"], *, cache: Path) -> dict[str, int]:
+    """Cuenta los parámetros que el gradiente aprende en la red de cada experimento."""
+    import pandas as pd
+
+    def measure(experiment: "Experiment") -> dict[str, "pd.DataFrame"]:
+        model = fresh_model(experiment, 0)
+        count = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        return {"parameters": pd.DataFrame({"parameters": [count]})}
+
+    counts = {}
+    for experiment in experiments:
+        tables = measured_once(
+            cache, "parámetros de la red", experiment_key(experiment), lambda e=experiment: measure(e)
+        )
+        counts[experiment.name] = int(tables["parameters"]["parameters"].iloc[0])
+    return counts
+
+
+def paired_differences(
+    predictions: "pd.DataFrame",
+    *,
+    threshold: dict[str, float],
+    decisions: dict[str, str],
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> "pd.DataFrame":
+    """Compara cada modelo con el anterior en las mismas imágenes, emparejando por paciente y promediando las semillas.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        De una partición; el orden de los modelos es el de la comparación.
+    threshold : dict
+        Umbral de cada modelo (0.5 si falta).
+    decisions : dict
+        Modelos que se leen con arg-max: `{"original": "argmax"}`.
+
+    Returns
+    -------
+    DataFrame
+        `pair` y las columnas de `evaluation.paired_difference`.
+    """
+    import pandas as pd
+
+    known = {}
+    for model in dict.fromkeys(predictions["model"]):
+        images, logits = by_seed(predictions, model)
+        prob = probability(logits)
+        argmax = decisions.get(model) == "argmax"
+        decided = argmax_decision(prob.T.reshape(-1)).reshape(prob.T.shape).T if argmax else None
+        cut = threshold.get(model, 0.5)
+        known[model] = prob, (prob >= cut).astype(np.int8) if decided is None else decided
+    options = {"groups": images["group"], "resamples": resamples, "seed": seed}
+    tables = []
+    for (name_a, (prob_a, pred_a)), (name_b, (prob_b, pred_b)) in itertools.pairwise(known.items()):
+        found = paired_difference(
+            images["y_true"], prob_a, prob_b, y_pred_a=pred_a, y_pred_b=pred_b, **options
+        )
+        tables.append(found.assign(pair=f"{name_b} − {name_a}"))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,104 @@
+"""Con qué se hizo una ejecución: máquina, versiones, semillas, huellas y duraciones; sin nombres de personas ni equipos."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from neumo.cache import library_versions
+from neumo.params import Params
+from neumo.run import ARTEFACTS, Run, file_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def machine() -> dict[str, Any]:
+    """Describe el procesador, la memoria, el sistema y los hilos; nada que identifique al equipo."""
+    from neumo.models import has_bfloat16
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="ignore").splitlines() if info.is_file() else []
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS")
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": model,
+        "cores": usable,
+        "threads": int(threads) if threads else usable,
+        "memory_gb": round(pages / 2**30, 1),
+        "bfloat16": has_bfloat16(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versión de Python y de las bibliotecas que pueden cambiar un número."""
+    return {"python": platform.python_version(), **library_versions()}
+
+
+def hashes(run: Run) -> "pd.DataFrame":
+    """Calcula la huella de cada artefacto y de cada red de la ejecución: `file`, `chapter`, `bytes` y `sha256`."""
+    import pandas as pd
+
+    chapters = {file: chapter for file, chapter in ARTEFACTS.values() if chapter and chapter < "16"}
+    networks = {
+        path.relative_to(run.folder).as_posix(): "11" for path in (run.folder / "models").glob("*.keras")
+    }
+    rows = [
+        (name, chapter, (run.folder / name).stat().st_size, file_digest(run.folder / name))
+        for name, chapter in sorted({**chapters, **networks}.items(), key=lambda pair: (pair[1], pair[0]))
+        if (run.folder / name).is_file()
+    ]
+    return pd.DataFrame(rows, columns=["file", "chapter", "bytes", "sha256"])
+
+
+def changed(params: Params) -> dict[str, Any]:
+    """Devuelve los parámetros que se apartan de los de `params/demo.yaml`, en claves punteadas; rutas, por su última parte.
+
+    Examples
+    --------
+    >>> changed(Params(seed=3, image_size=64, source="folder", data_dir="/casa/de/ana/placas"))
+    {'source': 'folder', 'data_dir': 'placas', 'seed': 3}
+    """
+    usual, values = (flat(one.model_dump(mode="json")) for one in (Params(), params))
+    found = {key: value for key, value in values.items() if usual.get(key, ...) != value}
+    return {key: PurePath(value).name if key == "data_dir" else value for key, value in found.items()}
+
+
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Aplana grupos y listas de grupos en claves punteadas.
+
+    Examples
+    --------
+    >>> flat({"a": 1, "b": {"c": [1, 2]}, "d": [{"e": 3}]})
+    {'a': 1, 'b.c': [1, 2], 'd.0.e': 3}
+    """
+    if isinstance(values, list) and values and all(isinstance(item, Mapping) for item in values):
+        values = {str(i): item for i, item in enumerate(values)}
+    if not isinstance(values, Mapping):
+        return {prefix: values}
+    return {
+        k: v
+        for key, item in values.items()
+        for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()
+    }
+
+
+def durations(run: Run) -> "pd.DataFrame":
+    """Lee cuánto tardó en ejecutarse cada cuaderno, la última vez: `chapter` y `seconds`."""
+    import pandas as pd
+
+    rows = []
+    for path in sorted((run.folder / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        if path.name.endswith((".fallo.ipynb", ".tmp.ipynb")):
+            continue
+        seconds = json.loads(path.read_bytes())["metadata"].get("papermill", {}).get("duration")
+        rows += [(path.stem, float(seconds))] if seconds else []
+    return pd.DataFrame(rows, columns=["chapter", "seconds"])

@@ -1,0 +1,308 @@
+"""Lo que un cuaderno muestra: figuras, tablas, prosa y avisos, iguales en JupyterLab y en el informe.
+
+Cada función devuelve un objeto que Jupyter sabe mostrar: se escribe como última expresión de la celda.
+Todo valor que venga de los datos se escapa; el texto del autor es Markdown con matemáticas entre `$`.
+"""
+
+import base64
+import functools
+import html
+import io
+import re
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neumo.errors import NeumoError
+
+SMALL_SVG = 150_000
+NOTE_TITLES = {"nota": "Nota", "aviso": "Aviso", "peligro": "Atención", "bien": "En orden"}
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+NUMERIC = re.compile(r"[\s\d.,%±×·⁻⁰¹²³⁴⁵⁶⁷⁸⁹+\-−–\[\]()/]*")
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Trozo de HTML con su lectura en texto llano."""
+
+    html: str
+    text: str
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/html": self.html, "text/plain": self.text}
+
+
+def markdown(text: str, *, escape: bool = False, inline: bool = False) -> str:
+    """Convierte Markdown en HTML, con las matemáticas en MathML y las notas al pie de `[^clave]`.
+
+    Parameters
+    ----------
+    text : str
+        Markdown de Jupyter: tablas, `$…$` y `$$…$$` incluidos.
+    escape : bool
+        Escapar el HTML que el texto traiga, en lugar de dejarlo pasar.
+    inline : bool
+        Quitar el párrafo que envuelve el resultado.
+
+    Examples
+    --------
+    >>> markdown("<b> y la **exactitud**", escape=True, inline=True)
+    '&lt;b&gt; y la <strong>exactitud</strong>'
+    """
+    from latex2mathml.converter import convert
+    from mistune import import_plugin
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def inline_math(self, body, display="inline"):
+            return re.sub(' xmlns="[^"]*"', "", convert(body.strip(), display=display))
+
+        def block_math(self, body):
+            return self.inline_math(body, "block")
+
+    plugins = [import_plugin(name) for name in (*MarkdownWithMath.DEFAULT_PLUGINS, "footnotes")]
+    renderer = Renderer(escape=escape, exclude_anchor_links=True)
+    result = MarkdownWithMath(renderer, plugins=plugins).render(text).strip()
+    return re.sub(r"\A<p>(.*)</p>\Z", r"\1", result, flags=re.DOTALL) if inline else result
+
+
+class _Escaper(string.Formatter):
+    """`str.format` que deja una marca por valor y guarda el valor, ya formateado, para después."""
+
+    def __init__(self):
+        self.values: list[str] = []
+
+    def format_field(self, value, format_spec):
+        self.values.append(super().format_field(value, format_spec))
+        return chr(0xE000 + len(self.values) - 1)
+
+    def fill(self, text: str, escape=html.escape) -> str:
+        return re.sub("[\ue000-\uf8ff]", lambda mark: escape(self.values[ord(mark[0]) - 0xE000]), text)
+
+
+def prose(text: str, **values: Any) -> Fragment:
+    """Muestra Markdown con valores formateados como en `str.format`.
+
+    Parameters
+    ----------
+    text : str
+        Markdown del autor; sin `values`, las llaves quedan tal cual (útil para LaTeX).
+    **values
+        Lo que rellena las llaves; se escapa: un nombre de archivo no puede volverse marcado.
+
+    Examples
+    --------
+    >>> prose("exactitud **{acc:.3f}** en `{name}`", acc=0.91, name="a<b>*.jpeg").html
+    '<div class="prosa"><p>exactitud <strong>0.910</strong> en <code>a&lt;b&gt;*.jpeg</code></p></div>'
+    """
+    escaper = _Escaper()
+    marked = escaper.vformat(text, (), values) if values else text
+    body = escaper.fill(markdown(marked))
+    return Fragment(f'<div class="prosa">{body}</div>', escaper.fill(marked, escape=str))
+
+
+def note(text: str, *, kind: str = "nota", **values: Any) -> Fragment:
+    """Muestra un recuadro: `nota` (contexto), `aviso` (cautela), `peligro` (no siga sin leerlo) o `bien`.
+
+    Raises
+    ------
+    NeumoError
+        Si no existe un recuadro `kind`.
+    """
+    if kind not in NOTE_TITLES:
+        raise NeumoError(f"El recuadro «{kind}» no existe: use uno de {', '.join(NOTE_TITLES)}.")
+    body = prose(text, **values)
+    return _box(kind, NOTE_TITLES[kind], body.html, body.text)
+
+
+def _box(kind: str, title: str, body: str, text: str) -> Fragment:
+    code = f'<div class="recuadro {kind}" role="note"><p class="rotulo">{title}</p>{body}</div>'
+    return Fragment(code, f"{title}: {text}")
+
+
+def findings(found: Iterable[Any]) -> Fragment:
+    """Muestra los hallazgos de `neumo.evaluation.diagnose`, o dice que no hay ninguno.
+
+    Parameters
+    ----------
+    found : iterable of Finding
+        Objetos con `code`, `message` y `evidence` (texto o diccionario de cifras).
+    """
+    found = list(found)
+    if not found:
+        return note("El diagnóstico no encuentra ninguno de los fallos que conoce.", kind="bien")
+    items = [
+        f'<li><code>{html.escape(f.code)}</code> {html.escape(f.message)} <span class="prueba">'
+        f"{html.escape(_evidence(f.evidence))}</span></li>"
+        for f in found
+    ]
+    text = "\n".join(f"{f.code}: {f.message}" for f in found)
+    return _box("peligro", "Diagnóstico", f"<ul>{''.join(items)}</ul>", text)
+
+
+def _evidence(evidence: Any) -> str:
+    if isinstance(evidence, Mapping):
+        return "; ".join(f"{key} = {cell_text(value)}" for key, value in evidence.items())
+    return str(evidence or "")
+
+
+def figure(drawing: Any, id: str, *, caption: str, alt: str) -> Fragment:
+    """Muestra una figura que el informe numera, y la cierra: SVG, o PNG al doble de tamaño si así ocupa menos.
+
+    Parameters
+    ----------
+    drawing : Figure, Axes, array of Axes, or anything with `figure` or `figure_`
+        Lo que devuelven las funciones de `neumo.plots`, seaborn o los Display de scikit-learn.
+    id : str
+        Ancla de las referencias cruzadas, `fig-…`, única en todo el informe.
+    caption : str
+        Pie en Markdown: qué se ve y qué significa.
+    alt : str
+        Lo mismo para quien no la ve; texto llano.
+
+    Raises
+    ------
+    NeumoError
+        Si el identificador no empieza por `fig-`, o falta el pie o el texto alternativo.
+    """
+    import matplotlib.pyplot as plt
+
+    _check(id, "fig", caption, alt)
+    canvas = drawing.flat[0] if isinstance(drawing, np.ndarray) else drawing
+    for name in ("figure_", "figure"):
+        canvas = getattr(canvas, name, None) or canvas
+    kind, data, (width, height) = _encode(canvas)
+    plt.close(canvas)
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    image = f'<img src="{source}" alt="{html.escape(alt)}" width="{width}" height="{height}">'
+    body = f'<div class="lamina">{image}</div><figcaption>{markdown(caption, escape=True, inline=True)}</figcaption>'
+    return Fragment(f'<figure id="{id}" class="figura">{body}</figure>', f"[{id}] {caption}")
+
+
+def _encode(canvas) -> tuple[str, bytes, tuple[int, int]]:
+    """Formato, bytes y tamaño en píxeles de CSS; los mismos bytes para el mismo dibujo."""
+    import matplotlib as mpl
+
+    def save(kind, **options):
+        canvas.savefig(target := io.BytesIO(), format=kind, bbox_inches="tight", **options)
+        return target.getvalue()
+
+    with mpl.rc_context({"svg.hashsalt": "neumo"}):
+        svg = save("svg", metadata={"Date": None})
+    points = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
+    size = tuple(round(float(value) * 96 / 72) for value in points)
+    if len(svg) <= SMALL_SVG:
+        return "svg+xml", svg, size
+    png = save("png", dpi=2 * 96, metadata={"Software": None})
+    # Una rejilla de imágenes pequeñas ocupa menos en SVG, que las guarda a su tamaño.
+    return ("png", png, size) if len(png) < len(svg) else ("svg+xml", svg, size)
+
+
+def table(data: Any, id: str, *, caption: str, digits: int = 3, index: bool = True) -> Fragment:
+    """Muestra una tabla que el informe numera, con las cifras alineadas.
+
+    Parameters
+    ----------
+    data : DataFrame or Styler
+        Un Styler conserva sus colores y sus formatos; lo demás recibe los del informe.
+    id : str
+        Ancla de las referencias cruzadas, `tab-…`, única en todo el informe.
+    caption : str
+        Título en Markdown: qué contiene, con qué unidades.
+    digits : int
+        Decimales de los números reales; lo que así parecería cero va en notación científica.
+    index : bool
+        Mostrar el índice como cabecera de fila.
+
+    Raises
+    ------
+    NeumoError
+        Si el identificador no empieza por `tab-` o falta el título.
+    """
+    _check(id, "tab", caption)
+    styler = getattr(data, "style", data)
+    _format(styler, digits)
+    if not index:
+        styler = styler.hide(axis="index")
+    body = _tidy(styler.to_html(table_uuid=id))
+    title = f"<figcaption>{markdown(caption, escape=True, inline=True)}</figcaption>"
+    code = f'<figure id="{id}" class="tabla">{title}<div class="marco">{body}</div></figure>'
+    return Fragment(code, f"[{id}] {caption}")
+
+
+def _format(styler: Any, digits: int) -> None:
+    """Escapa cada celda y da el formato del informe a las que el autor dejó sin él."""
+    for writers in (styler._display_funcs, styler._display_funcs_index, styler._display_funcs_columns):
+        pandas_own = writers.default_factory()
+
+        def write(value, author=pandas_own, plain=pandas_own):
+            text = author(value)
+            text = cell_text(value, digits) if text == plain(value) else html.unescape(str(text))
+            return html.escape(text)
+
+        for key, author in list(writers.items()):
+            writers[key] = functools.partial(write, author=author)
+        writers.default_factory = lambda write=write: write
+
+
+def cell_text(value: Any, digits: int = 3) -> str:
+    """Escribe un valor como lo hace el informe en sus tablas.
+
+    >>> [cell_text(value) for value in (0.9123, 9.8e-5, 4172, True, float("nan"), None)]
+    ['0.912', '9.80×10⁻⁵', '4172', 'sí', '–', '–']
+    """
+    if isinstance(value, bool | np.bool_):
+        return "sí" if value else "no"
+    if value is None or str(value) in {"nan", "<NA>", "NaT"}:
+        return "–"
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    if value == 0 or not np.isfinite(value) or 0.5 * 10**-digits <= abs(value) < 1e7:
+        return f"{value:.{digits}f}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}×10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
+def _tidy(code: str) -> str:
+    """Deja en la tabla de pandas lo que sirve: alcance de las cabeceras, columnas de cifras y estilos si los hay."""
+    from bs4 import BeautifulSoup
+
+    soup = BeautifulSoup(code, "html.parser")
+    first, *_, last = soup.select("thead tr") * 2
+    if first is not last and not last.select(".col_heading"):
+        for corner, name in zip(
+            first.select(".blank, .index_name"), last.select(".index_name"), strict=False
+        ):
+            corner.replace_with(name.extract())
+        last.decompose()
+    for blank in soup.select("th.blank"):
+        blank.name = "td"
+    for head in soup.find_all("th"):
+        head["scope"] = "row" if "row_heading" in head["class"] else "col"
+    for head in soup.select("tr:last-child > th.col_heading, tr:first-child > th.col_heading"):
+        column = soup.select(f"td.{head['class'][2]}.data")
+        if all(NUMERIC.fullmatch(cell.get_text(strip=True)) for cell in column):
+            for cell in [head, *column]:
+                cell["class"].append("num")
+    if soup.style.get_text(strip=True):
+        soup.table["class"] = "estilada"
+        return str(soup)
+    for tag in [soup.table, *soup.table.find_all(True)]:
+        tag.attrs = {key: value for key, value in tag.attrs.items() if key not in ("id", "class")} | (
+            {"class": "num"} if "num" in tag.get("class", []) else {}
+        )
+    return str(soup.table)
+
+
+def _check(id: str, prefix: str, caption: str, alt: str = "-") -> None:
+    if not re.fullmatch(rf"{prefix}-[a-z0-9-]+", id):
+        raise NeumoError(
+            f"El identificador «{id}» no vale: debe ser «{prefix}-» seguido de minúsculas, cifras o guiones."
+        )
+    if not caption.strip() or not alt.strip():
+        raise NeumoError(
+            f"A «{id}» le falta el pie o el texto alternativo: escriba los dos con frases enteras."
+        )

@@ -1,0 +1,401 @@
+"""Los cuadernos ejecutados, reunidos y numerados, en un solo HTML que se lee sin red."""
+
+import ast
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unicodedata
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from neumo import references
+from neumo.cache import write_atomically
+from neumo.errors import NeumoError
+from neumo.report.display import cell_text, markdown
+
+TITLE = "Clasificación de imágenes médicas con redes neuronales convolucionales"
+TEMPLATE = Path(__file__).parent / "template"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM_OPTIONS = (
+    "--headless --disable-gpu --no-first-run --disable-background-networking --no-pdf-header-footer"
+)
+KINDS = {"fig": "figura", "tab": "tabla", "sec": "sección", "cap": "capítulo"}
+PARAMETER_TAGS = {"parameters", "injected-parameters"}
+NO_PROSE = ["a", "code", "pre", "h2", "h3", "h4", "h5", "h6", "figure", "table", "math", "summary", "label", "dl"]  # fmt: skip
+INDEX_METRICS = {
+    "accuracy": "exactitud",
+    "balanced_accuracy": "exactitud equilibrada",
+    "sensitivity": "sensibilidad",
+    "specificity": "especificidad",
+    "auc": "AUC",
+}
+
+
+def render(notebooks: list[Path], output: Path, *, meta: Mapping[str, Any]) -> Path:
+    """Escribe el informe: un archivo HTML sin ninguna dirección externa.
+
+    Parameters
+    ----------
+    notebooks : list of Path
+        Cuadernos ejecutados, `NN_nombre.ipynb`; el número es el del capítulo y `00` es el resumen.
+    output : Path
+        Archivo que se escribe, de una pieza.
+    meta : mapping
+        `title`, `run`, `source` (texto de la cubierta), `synthetic` (bool), `unknown_patients` (cuántas imágenes no
+        dicen su paciente), `provenance` (etiqueta → valor), `cite` (texto), `threshold_data`
+        (`{"y", "p", "threshold"}`). Todas son optativas.
+
+    Raises
+    ------
+    NeumoError
+        Si una celda falló, una referencia o una cita no llega a nada, o un identificador se repite.
+    """
+    from bs4.formatter import EntitySubstitution, HTMLFormatter
+
+    paths = sorted(notebooks, key=lambda path: path.name)
+    soup = _export([cell for path in paths for cell in _chapter(path)], meta)
+    for step in (_headings, _references, _citations, _footnotes, _glossary, _contents, _links, _frames):
+        step(soup)
+    html5 = HTMLFormatter(EntitySubstitution.substitute_xml, void_element_close_prefix="")
+    write_atomically(output, soup.decode(formatter=html5).encode())
+    return output
+
+
+def _chapter(path: Path) -> list:
+    """Celdas de un cuaderno, limpias; la primera lleva el número del capítulo y sus parámetros."""
+    import nbformat
+
+    number, cells, parameters = int(re.match(r"\d+", path.name)[0]), [], {}
+    for cell in nbformat.read(path, as_version=4).cells:
+        _check_success(cell, path)
+        if PARAMETER_TAGS & set(cell.metadata.get("tags", [])):
+            _read_parameters(cell.source, parameters)
+        elif cell.source.strip():
+            cell.id, cell.metadata = f"c{number:02d}-{cell.id}", {}
+            if cell.cell_type == "code":
+                cell.outputs = [output for output in cell.outputs if _is_shown(output)]
+            cells.append(cell)
+    shown = [(name, *described) for name, described in parameters.items() if name != "run_dir"]
+    cells[0].metadata = {"neumo": {"number": number, "parameters": shown}}
+    return cells
+
+
+def _check_success(cell: Any, path: Path) -> None:
+    status = cell.metadata.get("papermill", {}).get("status", "completed")
+    if any(output.output_type == "error" for output in cell.get("outputs", [])):
+        status = "failed"
+    if status != "completed":
+        raise NeumoError(
+            f"El cuaderno «{path.name}» no está bien ejecutado (su celda «{cell.id}» quedó «{status}»). "
+            "Vuelva a ejecutar el capítulo con `make report`."
+        )
+
+
+def _is_shown(output: Any) -> bool:
+    return output.get("name") != "stderr" and not any("widget" in kind for kind in output.get("data", {}))
+
+
+def _read_parameters(source: str, parameters: dict[str, tuple[str, str]]) -> None:
+    """Apunta el valor de cada asignación (la última manda) y el primer comentario que la acompañe."""
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        name, value = node.targets[0].id, ast.literal_eval(node.value)
+        text = value.rstrip("/").rpartition("/")[2] if isinstance(value, str) else repr(value)
+        comment = lines[node.end_lineno - 1].partition("  # ")[2]
+        known = parameters.get(name, ("", ""))[1]
+        parameters[name] = (text if len(text) <= 160 else f"{len(value)} elementos", known or comment)
+
+
+def _export(cells: list, meta: Mapping[str, Any]) -> Any:
+    """Una exportación de nbconvert con la plantilla del informe, como árbol que se puede numerar."""
+    import nbformat
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    bases = [str(TEMPLATE.parent)]
+    exporter = HTMLExporter(template_name=TEMPLATE.name, extra_template_basedirs=bases, language_code="es")
+    exporter.register_filter("markdown_report", markdown)
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
+    script = (TEMPLATE / "guion.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    provenance = {name: cell_text(value) for name, value in meta.get("provenance", {}).items()}
+    neumo = {"title": TITLE, "run": "", **meta, "provenance": provenance, "script": script, "digest": digest}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    return _html(exporter.from_notebook_node(notebook, resources={"neumo": neumo})[0])
+
+
+def _html(code: str) -> Any:
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup(code, "html.parser")
+
+
+def slug(text: str) -> str:
+    """Reduce un título a minúsculas ASCII unidas por guiones.
+
+    >>> slug("¿Qué es la Época 2?")
+    'que-es-la-epoca-2'
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return "-".join(re.findall(r"[a-z0-9]+", plain))
+
+
+def _headings(soup: Any) -> None:
+    """Baja los títulos un nivel, numera capítulos y secciones y da a cada uno un ancla única."""
+    used: set[str] = set()
+    for chapter in soup.select("section.capitulo"):
+        number, section = int(chapter["data-capitulo"]), 0
+        for title in chapter.find_all(re.compile("^h[1-5]$")):
+            title.name = f"h{int(title.name[1]) + 1}"
+            anchor = "titulo" if title.name == "h2" else f"sec-{slug(title.get_text())}"
+            title["id"] = anchor if anchor not in used else f"{anchor}-{number}-{len(used)}"
+            used.add(title["id"])
+            section += title.name == "h3"
+            if number and title.name in ("h2", "h3"):
+                label = str(number) if title.name == "h2" else f"{number}.{section}"
+                title.insert(0, _html(f'<span class="numero">{label}</span> '))
+        chapter["id"] = f"cap-{number}" if number else "resumen"
+        chapter["aria-labelledby"] = chapter.h2["id"]
+
+
+def _references(soup: Any) -> None:
+    """Numera figuras y tablas y convierte las referencias vacías `[](#fig-x)` en «figura 3»."""
+    names: dict[str, str] = {}
+    for selector, word in (("figure.figura", "Figura"), ("figure.tabla", "Tabla")):
+        for count, block in enumerate(soup.select(selector), start=1):
+            if block["id"] in names:
+                raise NeumoError(
+                    f"Dos figuras o tablas se llaman «{block['id']}»: dé a cada una su identificador."
+                )
+            names[block["id"]] = str(count)
+            block.figcaption.insert(0, _html(f'<span class="rotulo">{word} {count}.</span> '))
+    for title in soup.select(".capitulo :is(h2, h3, h4, h5, h6)[id]"):
+        number = title.select_one(".numero")
+        target = title.find_parent("section")["id"] if title.name == "h2" else title["id"]
+        names[target] = number.get_text() if number else f"«{title.get_text()}»"
+    for link in soup.select('a[href^="#"]'):
+        if not link.get_text(strip=True):
+            target = re.sub(r"^cap-0*(?=\d)", "cap-", link["href"][1:])
+            target = "resumen" if target == "cap-0" else target
+            if target not in names:
+                raise _lost(
+                    link, f"remite a «{link['href']}», que no existe en el informe: corrija la referencia"
+                )
+            word = KINDS.get(target[:3])
+            link["href"], link.string = f"#{target}", f"{word}\u00a0{names[target]}" if word else "resumen"
+
+
+def _lost(tag: Any, problem: str) -> NeumoError:
+    chapter = tag.find_parent("section", class_="capitulo")
+    return NeumoError(f"El capítulo {int(chapter['data-capitulo']) if chapter else 0:02d} {problem}.")
+
+
+def _rewrite(soup: Any, pattern: str, replace: Callable[[re.Match, Any], str], outside: list[str]) -> None:
+    """Sustituye en el texto de los capítulos lo que cumple `pattern` por el HTML que devuelve `replace`."""
+    from bs4 import NavigableString
+
+    finder = re.compile(pattern)
+    for node in soup.main.find_all(string=finder):
+        if type(node) is NavigableString and not node.find_parent(outside):
+            code = finder.sub(lambda match, node=node: replace(match, node), html.escape(node, quote=False))
+            node.replace_with(_html(code))
+
+
+def _citations(soup: Any) -> None:
+    """Numera las citas `[@clave; @otra]` por orden y escribe al final las fuentes citadas, y solo esas."""
+    library, cited = references.bibliography(), {}
+
+    def cite(match: re.Match, node: Any) -> str:
+        links = []
+        for key in re.findall(r"@([\w-]+)", match[0]):
+            if key not in library:
+                raise _lost(node, f"cita «@{key}», que no está en lib/neumo/references.yaml: añada la fuente")
+            number = cited.setdefault(key, len(cited) + 1)
+            links.append(f'<a class="cita" href="#ref-{number}">{number}</a>')
+        return f"[{', '.join(links)}]"
+
+    _rewrite(soup, r"\[@[\w-]+(?:[;,]\s*@[\w-]+)*\]", cite, ["code", "pre"])
+    _close(soup, "referencias", {f"ref-{number}": _source(library[key]) for key, number in cited.items()})
+
+
+def _source(source: Mapping[str, str]) -> str:
+    doi = f' <span class="direccion">doi:{html.escape(source["doi"])}</span>' if source.get("doi") else ""
+    return html.escape(source["text"]) + doi
+
+
+def _close(soup: Any, id: str, items: Mapping[str, str]) -> None:
+    """Llena con ancla → HTML la lista de una sección del cierre, o quita la sección si no hay nada que poner."""
+    section = soup.find(id=id)
+    section.find(["ol", "ul"]).append(
+        _html("".join(f'<li id="{key}">{text}</li>' for key, text in items.items()))
+    )
+    if not items:
+        section.decompose()
+
+
+def _footnotes(soup: Any) -> None:
+    """Reúne las notas al pie de cada capítulo al final de él, con numeración única."""
+    count = 0
+    for chapter in soup.select("section.capitulo"):
+        notes = soup.new_tag("ol", attrs={"class": "notas", "start": count + 1, "aria-label": "Notas"})
+        for block in chapter.select("section.footnotes"):
+            for item in block.ol.find_all("li", recursive=False):
+                count += 1
+                for call in block.parent.select(f'.footnote-ref a[href="#{item["id"]}"]'):
+                    call["href"], call.string, call.parent["id"] = (
+                        f"#nota-{count}",
+                        str(count),
+                        f"llamada-{count}",
+                    )
+                item["id"], back = f"nota-{count}", item.select_one("a.footnote")
+                back["href"], back["aria-label"] = f"#llamada-{count}", "Volver al texto"
+                notes.append(item.extract())
+            block.decompose()
+        if notes.contents:
+            chapter.append(notes)
+
+
+def _glossary(soup: Any) -> None:
+    """Enlaza cada término con su definición la primera vez que aparece, y cierra con los que aparecen."""
+    terms = {term.lower(): (term, text) for term, text in references.glossary().items()}
+    seen: set[str] = set()
+
+    def link(match: re.Match, node: Any) -> str:
+        key = match[0].lower()
+        if key in seen:
+            return match[0]
+        seen.add(key)
+        return f'<a class="termino" href="#glo-{slug(key)}">{match[0]}</a>'
+
+    longest = "|".join(sorted(map(re.escape, terms), key=len, reverse=True))
+    _rewrite(soup, rf"(?i)\b(?:{longest})\b", link, NO_PROSE)
+    entries = {key: f"<dfn>{terms[key][0]}</dfn>: {markdown(terms[key][1], inline=True)}" for key in seen}
+    _close(soup, "glosario", {f"glo-{slug(key)}": entries[key] for key in sorted(seen, key=slug)})
+
+
+def _contents(soup: Any) -> None:
+    """Escribe el índice: capítulos y, dentro, sus secciones."""
+
+    def link(title: Any, anchor: str) -> str:
+        return f'<a href="#{anchor}">{re.sub("</?(?:a|sup)[^>]*>", "", title.decode_contents())}</a>'
+
+    items = ""
+    for section in soup.select("main > section:has(h2)"):
+        inner = "".join(f"<li>{link(title, title['id'])}</li>" for title in section.find_all("h3"))
+        items += f"<li>{link(section.h2, section['id'])}{inner and f'<ol>{inner}</ol>'}</li>"
+    soup.select_one("#indice ol").append(_html(items))
+
+
+def _links(soup: Any) -> None:
+    """Comprueba los enlaces internos y deja las direcciones externas escritas: el archivo no sale de sí."""
+    anchors = {tag["id"] for tag in soup.find_all(id=True)}
+    for link in soup.find_all("a", href=True):
+        address, text = link["href"], link.get_text()
+        if not address.startswith("#"):
+            bare = re.sub(r"^(https?://|mailto:)", "", address)
+            link.replace_with(text if bare in text or bare == address else f"{text} ({bare})")
+        elif address[1:] not in anchors:
+            raise _lost(link, f"enlaza con «{address}», que no existe en el informe: corrija el enlace")
+    for tag in soup.find_all(src=re.compile("^(?!data:)")):
+        raise _lost(
+            tag, f"muestra «{Path(tag['src']).name}», ajeno al informe: use `neumo.report.display.figure`"
+        )
+
+
+def _frames(soup: Any) -> None:
+    """Deja recorrer con el teclado lo que puede no caber a lo ancho, y pone en su sitio estilos y umbral."""
+    for table in soup.main.find_all("table"):
+        table.attrs.pop("border", None)
+        if not table.find_parent(class_="marco"):
+            table.wrap(soup.new_tag("div", attrs={"class": "marco"}))
+    for count, frame in enumerate(soup.select(".marco"), start=1):
+        label = frame.parent.select_one("figcaption > .rotulo")
+        name = label.get_text().rstrip(".") if label else f"Cuadro {count}"
+        frame.attrs.update({"tabindex": "0", "role": "region", "aria-label": name})
+    for formula in soup.select("math[display=block]"):
+        formula.wrap(soup.new_tag("span", attrs={"class": "formula"}))
+    for block in soup.select("pre, .formula"):
+        block["tabindex"] = "0"
+    for style in soup.main.find_all("style"):
+        soup.head.append(style.extract())
+    if (slider := soup.find(id="umbral-interactivo")) and (home := soup.find(id="cap-11")):
+        home.append(slider.extract())
+
+
+def pdf(document: Path, output: Path) -> Path:
+    """Imprime el informe en PDF con Chromium.
+
+    Raises
+    ------
+    NeumoError
+        Si no hay Chromium o no termina bien: el HTML queda igual y se puede imprimir desde cualquier navegador.
+    """
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    remedy = "Instálelo (en Debian o Ubuntu, `apt install chromium`) o imprima el HTML desde su navegador."
+    if browser is None:
+        raise NeumoError(f"Para escribir «{output.name}» hace falta Chromium y no está en el PATH. {remedy}")
+    root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        partial = Path(folder, "informe.pdf")
+        places = [f"--user-data-dir={folder}", f"--print-to-pdf={partial}", document.resolve().as_uri()]
+        order = [browser, *root, *CHROMIUM_OPTIONS.split(), "--generate-pdf-document-outline", *places]
+        done = subprocess.run(order, capture_output=True, timeout=300, check=False)
+        if done.returncode or not partial.is_file():
+            raise NeumoError(
+                f"Chromium no pudo escribir «{output.name}» (terminó con {done.returncode}). {remedy}"
+            )
+        write_atomically(output, partial.read_bytes())
+    return output
+
+
+def render_index(build: Path) -> Path:
+    """Escribe `build/index.html`: las ejecuciones que hay, sus datos y sus cifras en prueba, unas junto a otras.
+
+    Parameters
+    ----------
+    build : Path
+        Carpeta con una carpeta por ejecución; cuenta la que tiene `metrics.json`.
+    """
+    from jinja2 import Environment, FileSystemLoader
+
+    runs = [_run_summary(path.parent) for path in sorted(build.glob("*/metrics.json"))]
+    models = list(dict.fromkeys(model for run in runs for model in run["models"]))
+    page = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True).get_template("ejecuciones.html.j2")
+    write_atomically(
+        build / "index.html", page.render(runs=runs, models=models, metrics=INDEX_METRICS).encode()
+    )
+    return build / "index.html"
+
+
+def _run_summary(folder: Path) -> dict[str, Any]:
+    """Lo que el índice dice de una ejecución: sus datos y la media de cada modelo en prueba (o en validación)."""
+    import pandas as pd
+
+    source = folder / "source.json"
+    table = pd.DataFrame(_records(json.loads((folder / "metrics.json").read_bytes())))
+    table = table.reindex(columns=["model", "partition", *INDEX_METRICS])
+    partition = "test" if "test" in set(table["partition"]) else "val"
+    means = table[table["partition"] == partition].groupby("model", sort=False)[list(INDEX_METRICS)].mean()
+    return {
+        "name": folder.name,
+        "data": json.loads(source.read_bytes()).get("description", "") if source.is_file() else "",
+        "partition": {"test": "prueba", "val": "validación"}[partition],
+        "report": f"{folder.name}/informe.html" if (folder / "informe.html").is_file() else "",
+        "models": {
+            model: {name: cell_text(row[name]) for name in row.index} for model, row in means.iterrows()
+        },
+    }
+
+
+def _records(value: Any) -> list[dict]:
+    """Primera lista de registros con `model` que haya en `metrics.json`."""
+    if isinstance(value, list):
+        return value if value and isinstance(value[0], dict) and "model" in value[0] else []
+    return next(filter(None, map(_records, value.values())), []) if isinstance(value, dict) else []

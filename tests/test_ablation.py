@@ -1,0 +1,96 @@
+"""La ablación: qué se entrena, cómo se lee y qué corrección movió qué."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neumo import ablation
+from neumo.params import Experiment
+from test_training import blobs
+
+EXPERIMENT = Experiment(
+    name="prueba", image_size=24, channels=1, epochs=2, batch_size=16, learning_rate=0.003, augmentation=None
+)
+
+
+@pytest.mark.slow
+def test_ablation_reads_each_recipe_four_ways(tmp_path):
+    recipes = ablation.ablation_recipes(EXPERIMENT, Experiment(batchnorm_momentum=0.9, l2=0.001))
+    assert [r.name for r in recipes] == ["base", "inercia", "pesos", "aumento", "l2", "tasa", "todas"]
+    sets = {"train": blobs(48), "val": blobs(16, seed=1)}
+    predictions = ablation.ablation(
+        [recipes[0], recipes[1]], lambda name, image_size: sets[name], seeds=[0], cache=tmp_path
+    )
+    table = ablation.ablation_table(predictions)
+    assert len(table) == 2 * 2 * 2
+    assert (table.query("decision == 'argmax'")["balanced_accuracy"] == 0.5).all()
+    same = predictions.query("statistics == 'recomputed'").pivot(
+        index=["seed", "path"], columns="model", values="logit"
+    )
+    np.testing.assert_allclose(same["base"], same["inercia"], rtol=1e-4, atol=1e-4)
+
+
+def ablation_cells(base, weights):
+    rows = []
+    for model, (moving, recomputed) in {"base": base, "pesos": weights, "aumento": base}.items():
+        for seed in (0, 1):
+            cells = {("moving", "argmax"): 0.5, ("moving", "threshold"): moving + seed * 0.01}
+            cells |= {("recomputed", "argmax"): 0.5, ("recomputed", "threshold"): recomputed + seed * 0.01}
+            rows += [
+                {"model": model, "statistics": s, "decision": d, "seed": seed, "balanced_accuracy": v}
+                for (s, d), v in cells.items()
+            ]
+    return pd.DataFrame(rows)
+
+
+def test_effects_say_what_moved_and_from_where():
+    effects = ablation.ablation_effects(ablation_cells((0.5, 0.9), (0.5, 0.95)))
+    effects = effects.set_index(["correction", "setting"])
+    assert effects.loc[("recalculo", "sola"), "change"] == pytest.approx(0.4)
+    assert effects.loc[("recalculo", "sola"), "moves"]
+    assert not effects.loc[("pesos", "arg-max"), "moves"]
+    assert not effects.loc[("pesos", "sola"), "moves"]
+    assert effects.loc[("pesos", "reparada"), "change"] == pytest.approx(0.05)
+    assert effects.loc[("aumento", "reparada"), "change"] == pytest.approx(0.0)
+
+
+def test_all_together_is_every_correction_at_once():
+    base, *single, together = ablation.ablation_recipes(
+        EXPERIMENT, Experiment(batchnorm_momentum=0.9, l2=0.001)
+    )
+    assert base.model_copy(update={"name": "prueba"}) == EXPERIMENT
+    changed = {k for r in single for k in type(r).model_fields if getattr(r, k) != getattr(base, k)} - {
+        "name"
+    }
+    for key in changed - {"augmentation"}:
+        assert getattr(together, key) != getattr(base, key), key
+
+
+def predictions(shift):
+    y = np.repeat([0, 1], 60)
+    tables = []
+    for model, gain in {"original": 0.5, "reparado": 0.5 + shift}.items():
+        for seed in (0, 1):
+            logit = gain * (2 * y - 1) + np.random.default_rng(seed).normal(size=120)
+            paths = [f"{i}.jpeg" for i in range(120)]
+            columns = {"model": model, "seed": seed, "partition": "test", "path": paths, "group": range(120)}
+            tables.append(pd.DataFrame({**columns, "y_true": y, "logit": logit}))
+    return pd.concat(tables)
+
+
+def test_paired_differences_read_the_original_with_argmax():
+    found = ablation.paired_differences(
+        predictions(2.0), threshold={"reparado": 0.5}, decisions={"original": "argmax"}, resamples=200
+    ).set_index("metric")
+    assert set(found["pair"]) == {"reparado − original"}
+    assert found.loc["sensitivity", "a"] == 0
+    assert found.loc["specificity", "a"] == 1
+    assert found.loc["auc", "low"] > 0
+
+
+def test_effects_are_written_beside_what_the_original_said():
+    effects = ablation.ablation_effects(ablation_cells((0.5, 0.9), (0.5, 0.95)))
+    table = ablation.effects_table(effects, claims=dict.fromkeys(ablation.LABELS, "frase"))
+    row = table.set_index("corrección").loc["pesos de clase"]
+    assert row["reparada"] == "+0.050 [+0.050, +0.050] ●"
+    assert row["arg-max"] == "+0.000 [+0.000, +0.000]"

@@ -1,0 +1,72 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from neumo import card, references
+
+CHOSEN = {
+    "model": "mejorado",
+    "seeds": [0, 1],
+    "threshold": 0.5,
+    "temperature": {"mejorado": 2.0},
+    "files": {"mejorado": ["models/mejorado-0.keras", "models/mejorado-1.keras"]},
+}
+
+
+@pytest.fixture
+def predictions():
+    rng = np.random.default_rng(0)
+    first = pd.DataFrame(
+        {"path": [f"{i}.jpeg" for i in range(80)], "group": [f"p{i // 2}" for i in range(80)]}
+    )
+    first["y_true"] = np.repeat([0, 1], 40)
+    first["subtype"] = np.where(first["y_true"] == 0, "", np.where(np.arange(80) % 2, "virus", "bacteria"))
+    tables = [
+        first.assign(model=model, seed=seed, logit=4.0 * first["y_true"] - 2 + rng.normal(0, 2, 80))
+        for model in ("mejorado", "original")
+        for seed in (0, 1)
+    ]
+    return pd.concat(tables).sample(frac=1, random_state=0)
+
+
+def test_the_card_scores_what_predict_would(predictions):
+    scores = card.chosen_scores(predictions, CHOSEN).set_index("path")
+    part = predictions[predictions["model"] == "mejorado"]
+    expected = part.groupby("path")["logit"].mean() / 2
+    pd.testing.assert_series_equal(scores["logit"].sort_index(), expected, check_names=False)
+    assert ((scores["probability"] >= 0.5) == (scores["logit"] >= 0)).all()
+
+
+@pytest.fixture
+def text(predictions):
+    scores = card.chosen_scores(predictions, CHOSEN)
+    overall, subgroups = card.results(scores, threshold=0.5, resamples=200, seed=0)
+    table = scores.rename(columns={"y_true": "y"}).assign(partition="test", patient_known=True)
+    source = {"description": "Una carpeta.", "synthetic": True, "official_test": False, "citation": ""}
+    results = {"overall": overall, "subgroups": subgroups, "checks": "- nada que decir"}
+    return card.model_card(chosen=CHOSEN, source=source, table=table, image_size=96, **results)
+
+
+def test_the_card_says_what_it_must(text):
+    for phrase in (
+        "No es un producto sanitario",
+        "### Uso previsto",
+        "### Fuera de alcance",
+        "sintéticas",
+        "conjunto de 2 redes",
+        "neumonía bacteriana (sensibilidad)",
+        "normal (especificidad)",
+        "| prueba | 40 | 40 | 40 |",
+    ):
+        assert phrase in text
+    assert "{" not in text
+
+
+def test_the_claim_list_is_whole_and_explains_what_it_lacks():
+    items = references.claim()
+    assert [item["item"] for item in items] == list(range(1, 45))
+    assert all(item["note"] for item in items if not item["chapter"])
+    rows = card.claim_table(items).splitlines()[2:]
+    assert rows[19].startswith("| 20 | Particiones |")
+    assert "[](#cap-02): por paciente" in rows[19]
+    assert all(row.count("|") == 5 for row in rows)

@@ -1,0 +1,180 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neumo import prediction
+from neumo.errors import NeumoError
+from neumo.params import Params
+from neumo.run import Run
+from neumo.store import decode_grey
+
+SIZE = 24
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Una ejecución terminada con dos semillas de una red y una de otra, sin entrenar."""
+    keras = pytest.importorskip("keras")
+    from neumo import models
+
+    folder = tmp_path_factory.mktemp("build") / "corrida"
+    trainings = []
+    for name, seed in (("mejorado", 0), ("mejorado", 1), ("original", 0)):
+        keras.utils.set_random_seed(seed)
+        network = "residual" if name == "mejorado" else "original"
+        experiment = Params().repaired.model_copy(update={"network": network, "width": 4, "name": name})
+        path = folder.parent / f"{name}{seed}.keras"
+        network = models.build(experiment, SIZE, 1)
+        (models.with_mirror(network) if seed else network).save(path)
+        trainings.append(SimpleNamespace(experiment=experiment, seed=seed, model_path=path))
+    run = Run(folder=folder, params=Params())
+    chosen = {"model": "mejorado", "seeds": [0, 1], "threshold": 0.5, "temperature": {"mejorado": 2.0}}
+    run.save("chosen", {**chosen, "files": prediction.export_models(run, trainings)})
+    return run
+
+
+@pytest.fixture
+def images(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "placas"
+    (folder / "dentro").mkdir(parents=True)
+    for name in ("b.png", "a.JPEG", "dentro/c.jpg"):
+        grey = Image.fromarray(rng.integers(0, 255, (60, 90), dtype=np.uint8))
+        grey.save(folder / name, format="PNG" if name.endswith("png") else "JPEG")
+    (folder / "notas.txt").write_text("no es una imagen")
+    (folder / "._a.jpeg").write_text("restos de macOS")
+    return folder
+
+
+PLAIN_KERAS = """
+import sys, json, numpy as np, keras
+pixels = np.load(sys.argv[1])
+for path in sys.argv[2:]:
+    model = keras.models.load_model(path, compile=False)
+    print(json.dumps(model.predict(pixels, verbose=0)[:, 0].tolist()))
+"""
+
+
+def test_the_keras_files_alone_give_the_same_probabilities(run, images, tmp_path):
+    """Otro proceso, sin esta biblioteca, sobre los píxeles sin escalar."""
+    paths = [images / name for name in ("a.JPEG", "b.png", "dentro/c.jpg")]
+    pixels = np.stack([decode_grey(path, SIZE) for path in paths])[..., None].astype("float32")
+    np.save(tmp_path / "pixels.npy", pixels)
+    files = [run.folder / f"models/mejorado-{seed}.keras" for seed in (0, 1)]
+    command = [sys.executable, "-c", PLAIN_KERAS, str(tmp_path / "pixels.npy"), *map(str, files)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    alone = np.array([json.loads(line) for line in output.splitlines()])
+    for seed in (0, 1):
+        table, _ = prediction.predict_paths(run.folder, paths, model=f"mejorado-{seed}")
+        np.testing.assert_allclose(table["probability"], sigmoid(logit(alone[seed]) / 2), atol=1e-6)
+    together, _ = prediction.predict_paths(run.folder, paths)
+    np.testing.assert_allclose(together["probability"], sigmoid(logit(alone).mean(axis=0) / 2), atol=1e-6)
+
+
+def logit(p):
+    return np.log(p) - np.log1p(-p)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def test_paths_come_back_as_they_were_written(run, images, monkeypatch):
+    monkeypatch.chdir(images.parent)
+    table, unreadable = prediction.predict_paths(run.folder, ["placas/", "./placas/b.png"])
+    assert table["path"].tolist() == [
+        "placas/a.JPEG",
+        "placas/b.png",
+        "placas/dentro/c.jpg",
+        "./placas/b.png",
+    ]
+    assert not unreadable
+    assert table["probability"].between(0, 1).all()
+    assert (table["prediction"] == np.where(table["probability"] >= 0.5, "PNEUMONIA", "NORMAL")).all()
+    assert table["probability"][1] == pytest.approx(table["probability"][3])
+
+
+def test_what_cannot_be_read_is_told_and_skipped(run, images, tmp_path):
+    (images / "rota.jpeg").write_bytes((images / "a.JPEG").read_bytes()[:300])
+    (tmp_path / "vacia").mkdir()
+    paths = [str(images), str(images / "notas.txt"), str(tmp_path / "vacia"), "no/existe.png"]
+    table, unreadable = prediction.predict_paths(run.folder, paths)
+    assert [Path(path).name for path in table["path"]] == ["a.JPEG", "b.png", "c.jpg"]
+    assert {Path(path).name for path, _ in unreadable} == {"rota.jpeg", "notas.txt", "vacia", "existe.png"}
+    assert all(reason for _, reason in unreadable)
+
+
+def test_nothing_readable_is_an_empty_table_with_its_columns(run, tmp_path):
+    table, unreadable = prediction.predict_paths(run.folder, [tmp_path / "nada"])
+    assert list(table.columns) == ["path", "probability", "prediction"]
+    assert len(table) == 0
+    assert len(unreadable) == 1
+
+
+def test_batches_do_not_change_the_answer(run, images, monkeypatch):
+    whole, _ = prediction.predict_paths(run.folder, [images])
+    monkeypatch.setattr(prediction, "BATCH", 2)
+    parts, _ = prediction.predict_paths(run.folder, [images])
+    np.testing.assert_allclose(whole["probability"], parts["probability"], atol=1e-6)
+
+
+def test_heat_maps_are_written_with_the_shape_of_the_radiograph(run, images, tmp_path):
+    target = tmp_path / "mapas"
+    prediction.predict_paths(run.folder, [images, images / "b.png"], explain=target)
+    written = sorted(path.relative_to(target).as_posix() for path in target.rglob("*.png"))
+    assert written == ["a.JPEG.png", "b.png-2.png", "b.png.png", "dentro/c.jpg.png"]
+    with Image.open(target / "b.png.png") as image:
+        assert (image.size, image.mode) == ((90, 60), "RGB")
+
+
+def test_another_model_and_a_model_that_does_not_exist(run, images):
+    chosen, _ = prediction.predict_paths(run.folder, [images])
+    other, _ = prediction.predict_paths(run.folder, [images], model="original")
+    assert (chosen["probability"] != other["probability"]).any()
+    with pytest.raises(NeumoError, match=r"«mejor».*mejorado, original, mejorado-0"):
+        prediction.predict_paths(run.folder, [images], model="mejor")
+
+
+def test_a_run_without_a_network_says_what_to_do(run, tmp_path):
+    (run.folder.parent / "otra").mkdir()
+    with pytest.raises(NeumoError, match=r"make report.*corrida"):
+        prediction.predict_paths(run.folder.parent / "otra", [tmp_path])
+    with pytest.raises(NeumoError, match="make report"):
+        prediction.predict_paths(tmp_path / "no" / "hay", [tmp_path])
+
+
+def test_a_broken_network_says_what_to_do(run, images, tmp_path):
+    folder = tmp_path / "corrida"
+    (folder / "models").mkdir(parents=True)
+    (folder / "models" / "mejorado-0.keras").write_bytes(b"nada")
+    chosen = {"model": "mejorado", "threshold": 0.5, "files": {"mejorado": ["models/mejorado-0.keras"]}}
+    (folder / "chosen.json").write_text(json.dumps(chosen))
+    with pytest.raises(NeumoError, match="make report"):
+        prediction.predict_paths(folder, [images])
+
+
+def test_export_removes_networks_of_other_settings(run, tmp_path):
+    fresh = Run(folder=tmp_path / "corrida", params=Params())
+    (fresh.folder / "models").mkdir(parents=True)
+    (fresh.folder / "models" / "mejorado-9.keras").write_bytes(b"de otra vez")
+    source = run.folder / "models" / "mejorado-0.keras"
+    training = SimpleNamespace(experiment=SimpleNamespace(name="mejorado"), seed=0, model_path=source)
+    assert prediction.export_models(fresh, [training]) == {"mejorado": ["models/mejorado-0.keras"]}
+    assert [path.name for path in (fresh.folder / "models").iterdir()] == ["mejorado-0.keras"]
+
+
+def test_the_command_is_quiet_and_exits_with_one(run, images):
+    (images / "rota.jpeg").write_bytes(b"")
+    command = [sys.executable, "-m", "neumo", "predict", "--run", str(run.folder), str(images)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[0] == "path,probability,prediction"
+    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stderr.splitlines()) == 1
+    assert "rota.jpeg" in done.stderr

@@ -1,0 +1,47 @@
+"""Lo que se cita y lo que se supone, contra los parámetros que lo usan."""
+
+from neumo import models, references
+from neumo.params import Experiment, Params, differences
+
+
+def test_assumptions_are_the_defaults_of_the_experiments():
+    defaults = {"original": Experiment().model_dump()}
+    for item in references.original()["assumptions"]:
+        group, _, name = (item["parameter"] or "").partition(".")
+        if group == "original" and name != "channels":
+            assert references._look_up(defaults, item["parameter"]) == item["value"], item["name"]
+
+
+def test_assumptions_show_what_the_run_uses():
+    params = Params(
+        channels=3, attempts=[Experiment(name="intento_3", kernel_size=5, epochs=4, augmentation=None)]
+    )
+    here = references.assumptions(params).set_index("name")["here"]
+    assert (here["tamaño del filtro"], here["canales"], here["épocas del cuarto intento"]) == (5, 3, 4)
+    assert here["zoom"] is None
+    assert references.assumptions(Params())["reason"].str.len().gt(0).all()
+
+
+def test_the_layers_quoted_are_those_of_the_network():
+    network = models.layer_table(models.build(Params().experiment("original"), 32, 1))
+    quoted = [layer["type"] for layer in references.original()["layers"]]
+    assert list(network["type"])[-13:] == quoted
+
+
+def test_the_attempts_are_those_quoted():
+    quoted = {item["name"]: item["learning_rate"] for item in references.original()["attempts"]}
+    assert {a.name: a.learning_rate for a in Params().attempts} == quoted
+
+
+def test_differences_show_only_what_is_not_shared():
+    original, repaired = (Params().experiment(name) for name in ("original", "reparado"))
+    table = differences([original, repaired])
+    assert list(table.columns) == ["original", "reparado"]
+    assert list(table.loc["batchnorm_momentum"]) == ["0.99", "0.9"]
+    assert "network" not in table.index
+    assert (
+        differences([original, repaired.model_copy(update={"augmentation": None})], augmentation=True).loc[
+            "zoom_range", "original"
+        ]
+        == "0.2"
+    )
