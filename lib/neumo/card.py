@@ -147,6 +147,10 @@ def partitions(table: "pd.DataFrame") -> str:
     return "\n".join(lines)
 
 
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def model_card(
     *,
     chosen: Mapping[str, Any],
@@ -185,7 +189,7 @@ def model_card(
         seeds=", ".join(map(str, chosen["seeds"])),
         threshold=chosen["threshold"],
         temperature=chosen["temperature"].get(model, 1),
-        data=f"{source['description']}{_SYNTHETIC if source['synthetic'] else ''}",
+        data=_sentence(source["description"]) + (_SYNTHETIC if source["synthetic"] else ""),
         partitions=partitions(table),
         test_note=official,
         unit="remuestreando pacientes"

@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import logging
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from neumo.cache import write_atomically
 from neumo.errors import NeumoError
 from neumo.params import Params, validate
+from neumo.progress import VARIABLE
 
 if TYPE_CHECKING:
     from neumo.store import ImageSet
@@ -171,9 +174,21 @@ class Run:
         """
         path = self.path(name)
         if not path.is_file():
-            raise NeumoError(f"Falta «{path.name}» en {self.folder.name}: {_remedy(name)}")
+            self._make(name)
         self._check_seal(name)
         return _decode(path.read_bytes(), path.suffix)
+
+    def _make(self, name: str) -> None:
+        """Hace un artefacto que falta, si se está explorando; en una construcción, el grafo ya debió hacerlo."""
+        chapter = ARTEFACTS[name][1]
+        if self.folder.name != INTERACTIVE or not chapter or VARIABLE in os.environ:
+            raise NeumoError(f"Falta «{self.path(name).name}» en {self.folder.name}: {_remedy(name)}")
+        from neumo.report.tasks import build
+
+        print(
+            f"Falta «{self.path(name).name}»: se ejecuta el cuaderno {chapter}, con lo que necesite. Puede tardar."
+        )
+        build(self, until=chapter)
 
     def _check_seal(self, name: str) -> None:
         seal_path = self.seal_path(name)
@@ -212,6 +227,8 @@ def open_run(cell: Mapping[str, Any]) -> Run:
     NeumoError
         Si algún valor de la celda no vale.
     """
+    # TensorFlow fija él mismo el nivel de su registro al importarse; un filtro puesto antes se conserva.
+    logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     used = tuple(name for name in Params.model_fields if name in cell)
     folder = Path(cell.get("run_dir", f"build/{INTERACTIVE}"))
     if not folder.is_absolute():

@@ -1,0 +1,106 @@
+"""Los cuadernos están limpios, se leen bien y dicen la verdad sobre lo que leen, escriben y usan."""
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from neumo.param_files import parameters_cell
+from neumo.params import Params
+from neumo.report.tasks import read_chapter, read_chapters
+from neumo.run import ARTEFACTS
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TAGS = {"parameters", "explorador"}
+
+every = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def _code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@every
+def test_is_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    for cell in notebook.cells:
+        assert re.fullmatch(r"[a-z][a-z0-9-]*", cell.id), cell.id
+        assert not re.fullmatch(r"[0-9a-f]{8}", cell.id), cell.id
+        assert set(cell.metadata) <= {"tags"}
+        assert set(cell.metadata.get("tags", [])) <= TAGS
+    for cell in _code(notebook):
+        assert not cell.outputs
+        assert cell.execution_count is None
+    assert path.stat().st_size < 48_000
+
+
+@every
+def test_cells_are_short(path):
+    """La celda de parámetros no cuenta: la escribe `make params` y tiene una línea por valor."""
+    cells = [
+        c for c in _code(nbformat.read(path, as_version=4)) if "parameters" not in c.metadata.get("tags", [])
+    ]
+    assert max(len(cell.source.splitlines()) for cell in cells) <= 15
+
+
+@every
+def test_the_parameters_cell_says_what_params_says(path):
+    cell = next(
+        c for c in _code(nbformat.read(path, as_version=4)) if "parameters" in c.metadata.get("tags", [])
+    )
+    names = [n.targets[0].id for n in ast.parse(cell.source).body if isinstance(n, ast.Assign)]
+    known = [name for name in names if name in Params.model_fields]
+    assert set(names) - set(known) == {"run_dir"}
+    assert cell.source == parameters_cell(known, Params(), run_dir="build/interactivo"), "haga `make params`"
+
+
+@every
+def test_declares_what_it_reads_writes_and_uses(path):
+    chapter = read_chapter(path)
+    code = "\n".join(c.source for c in _code(nbformat.read(path, as_version=4)))
+    loaded = set(re.findall(r"run\.(?:load|exists)\(\s*\"(\w+)\"", code))
+    saved = set(re.findall(r"run\.save\(\s*\"(\w+)\"", code))
+    assert loaded - set(chapter.writes) <= set(chapter.reads)
+    assert saved == set(chapter.writes)
+    if "run.image_set" in code or "image_set" in code:
+        assert "partition" in {*chapter.reads, *chapter.writes}
+    assert {ARTEFACTS[name][1] for name in chapter.writes} <= {chapter.number}
+
+
+def test_no_result_is_typed_in_prose():
+    """Ninguna cifra con decimales en el texto, salvo las que son del método o del código."""
+    allowed = re.compile(r"\$[^$]*\$|`[^`]*`|\[[^\]]*\]\([^)]*\)|\[@[^\]]*\]|0\.5\b|0\.95\b|0\.99\b|95 %")
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                text = allowed.sub("", cell.source)
+                found = re.findall(r"(?<![\w.])(?:0|\.)?\.\d{2,}\b", text)
+                assert not found, f"{path.stem}, {cell.id}: {found}"
+
+
+def test_the_chapters_mirror_the_original_sections():
+    titles = {}
+    for path in NOTEBOOKS:
+        first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
+        titles[path.stem[:2]] = "".join(first).splitlines()[0]
+    assert list(titles) == [f"{n:02d}" for n in range(17)]
+    words = {
+        "01": "Objetivo",
+        "02": "Recolección",
+        "03": "Verificación",
+        "04": "Preprocesamiento",
+        "05": "Generadores",
+    }
+    words |= {"06": "arquitectura", "07": "Compilación", "08": "tasa de aprendizaje", "09": "Recompilación"}
+    words |= {"14": "Conclusiones", "12": "Anatomía", "13": "Correcciones", "16": "Reproducibilidad"}
+    assert all(word in titles[number] for number, word in words.items())
+
+
+def test_conclusions_and_summary_run_last():
+    assert [chapter.number for chapter in read_chapters()][-2:] == ["14", "00"]

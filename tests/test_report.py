@@ -1,0 +1,161 @@
+"""El informe entero, de las imágenes al HTML, con `params/prueba.yaml`: la misma orden que da make."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+from neumo.report.tasks import read_chapters
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+
+def _neumo(*arguments, check=True):
+    order = [sys.executable, "-m", "neumo", *map(str, arguments)]
+    result = subprocess.run(order, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert not check or result.returncode == 0, result.stderr
+    return result
+
+
+def _report(build, *extra):
+    return _neumo("report", "--params", "params/prueba.yaml", "--build", build, *extra)
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    build = tmp_path_factory.mktemp("build")
+    started = time.monotonic()
+    _report(build)
+    assert time.monotonic() - started < 8 * 60
+    return build
+
+
+@pytest.fixture(scope="module")
+def page(build):
+    return BeautifulSoup((build / "prueba" / "informe.html").read_text(encoding="utf-8"), "html.parser")
+
+
+@pytest.fixture(scope="module")
+def metrics(build):
+    return json.loads((build / "prueba" / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_every_chapter_is_there_with_figures_and_tables(page):
+    sections = page.select("section.capitulo")
+    assert len(sections) == len(read_chapters()) == 17
+    assert len(page.select("figure.figura")) >= 30
+    assert len(page.select("figure.tabla")) >= 30
+    assert all(image["alt"].strip() for image in page.select("img"))
+
+
+def test_it_is_one_offline_file_in_spanish_that_says_what_it_is(build, page):
+    text = page.get_text(" ")
+    assert page.html["lang"] == "es"
+    assert not page.select("link[href], script[src], iframe, a[href^=http]")
+    assert "sintéticas" in text
+    assert "no es un producto sanitario" in text.lower()
+    assert (build / "prueba" / "informe.html").stat().st_size < 8e6
+    assert str(build) not in text
+    assert str(Path.home()) not in text
+
+
+def test_no_noise_reaches_the_reader(page):
+    text = page.get_text(" ")
+    for noise in (
+        "Traceback",
+        "Warning:",
+        "WARNING",
+        "oneDNN",
+        "retracing",
+        "\b\b",
+        "━",
+        "[=====",
+        "NaN",
+        "nan ",
+    ):
+        assert noise not in text, noise
+
+
+def test_metrics_hold_every_experiment_seed_and_partition(metrics):
+    records = metrics["experiments"]
+    seen = {(r["model"], r["seed"], r["partition"]) for r in records}
+    assert {(f"intento_{i}", 0, "val") for i in range(1, 5)} <= seen
+    finals = {
+        (m, s, p) for m in ("original", "reparado", "mejorado") for s in (0, 1) for p in ("val", "test")
+    }
+    assert finals <= seen
+    assert not [key for key in seen if key[0].startswith("intento") and key[2] == "test"]
+    fields = "n accuracy balanced_accuracy sensitivity specificity precision f1 auc average_precision log_loss threshold"
+    for record in records:
+        assert set(fields.split()) <= set(record)
+        (tn, fp), (fn, tp) = record["confusion_matrix"]
+        assert tn + fp + fn + tp == record["n"]
+        assert (tn + tp) / record["n"] == pytest.approx(record["accuracy"])
+    assert all(r["epochs"] and r["seconds"] for r in records if r["model"].startswith("intento"))
+
+
+def test_the_original_as_written_always_says_normal(metrics):
+    for record in metrics["experiments"]:
+        if record["model"] == "original" and record["seed"] is not None:
+            assert record["sensitivity"] == 0
+            assert record["specificity"] == 1
+
+
+def test_the_anatomy_reproduces_the_original_table(build):
+    anatomy = json.loads((build / "prueba" / "anatomy.json").read_text(encoding="utf-8"))
+    assert anatomy["digits"]["equal"] == anatomy["digits"]["total"]
+    assert "demostrado" in {verdict["verdict"] for verdict in anatomy["verdicts"]}
+
+
+def test_nothing_changed_is_immediate(build):
+    page = build / "prueba" / "informe.html"
+    before = page.stat().st_mtime_ns
+    best = min(_timed(build) for _ in range(3))
+    assert best < 4  # dos segundos en una máquina libre; el doble cabe en una ocupada
+    assert page.stat().st_mtime_ns == before
+
+
+def _timed(build):
+    started = time.monotonic()
+    result = _report(build)
+    assert "empieza" not in result.stdout
+    return time.monotonic() - started
+
+
+def test_a_changed_parameter_changes_the_figures_and_undoing_it_trains_nothing(build, metrics):
+    path = build / "prueba" / "metrics.json"
+    changed = _report(build, "--set", "attempts.0.epochs=1", "--until", "11")
+    assert "intento_1: época 1 de 1" in changed.stdout
+    assert json.loads(path.read_text()) != metrics
+    undone = _report(build, "--until", "11")
+    assert "época" not in undone.stdout
+    assert json.loads(path.read_text()) == metrics
+
+
+def test_predict_classifies_what_it_can_and_names_the_rest(build, tmp_path):
+    folder = next((build / "cache" / "phantom").glob("*/test"))
+    (tmp_path / "rota.jpeg").write_bytes(b"no es una imagen")
+    output = tmp_path / "predicciones.csv"
+    arguments = ("predict", "--run", build / "prueba", folder, tmp_path / "rota.jpeg", "--output", output)
+    result = _neumo(*arguments, check=False)
+    assert result.returncode == 1
+    assert "rota.jpeg" in result.stderr
+    assert "Traceback" not in result.stderr
+    rows = list(csv.DictReader(output.open(encoding="utf-8")))
+    assert len(rows) == len(list(folder.rglob("*.jpeg")))
+    chosen = json.loads((build / "prueba" / "chosen.json").read_text())
+    for row in rows:
+        positive = float(row["probability"]) >= chosen["threshold"]
+        assert row["prediction"] == ("PNEUMONIA" if positive else "NORMAL")
+
+
+def test_the_index_lists_the_run(build):
+    text = (build / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'href="prueba/informe\.html"', text)
