@@ -237,6 +237,9 @@ def open_run(cell: Mapping[str, Any]) -> Run:
     # La ejecución interactiva no acumula cambios: sus parámetros son los de la celda y, los demás, por omisión.
     base = json.loads(stored.read_bytes()) if stored.is_file() and folder.name != INTERACTIVE else {}
     params = validate({**base, **{name: cell[name] for name in used}}, where="celda de parámetros")
+    if params.data_dir and not Path(params.data_dir).is_absolute():
+        # JupyterLab arranca el núcleo en notebooks/; la ruta de la celda cuenta desde el proyecto.
+        params = params.model_copy(update={"data_dir": str(project_root() / params.data_dir)})
     run = Run(folder=folder, params=params, used=used)
     if folder.name == INTERACTIVE:
         prepare(run)
