@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report test slow lint format lab params bench lock clean
+.PHONY: help report test slow lint format lab ejercicios params bench lock clean
 
 PARAMS ?= params/demo.yaml
 RUN ?=
@@ -50,6 +50,9 @@ format: $(STAMP) ## Da formato al código y a los cuadernos
 
 lab: $(STAMP) ## Abre los cuadernos en JupyterLab
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_resumen.ipynb
+
+ejercicios: $(STAMP) ## Escribe los ejercicios: build/ejercicios/alumno y build/ejercicios/docente
+	@$(PY) -m neumo ejercicios
 
 params: $(STAMP) ## Pone al día params/demo.yaml, las celdas de parámetros y la guía
 	@$(PY) -m neumo params

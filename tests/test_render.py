@@ -207,6 +207,28 @@ def test_widgets_leave_their_static_figure(tmp_path):
     assert "Figura fija." in page.get_text()
 
 
+def test_explorer_cells_are_left_out_but_must_have_run(tmp_path):
+    cell = example.code("explorers.threshold(y, prob)", tags=["explorador"])
+    page = rendered(tmp_path, example.code("y, prob = 0, 1"), cell)
+    assert "explorers" not in page.get_text()
+    assert "prob" in page.get_text()
+    with pytest.raises(NeumoError, match="05_capitulo"):
+        rendered(tmp_path, example.code("x", tags=["explorador"], status="failed"))
+
+
+def test_folded_answers_keep_their_references_and_valid_html(tmp_path):
+    figure = example.shown(display.figure(example.curve(), "fig-a", caption="Una.", alt="Otra."))
+    answers = "\n\n".join(
+        f"{n}. ¿Por qué?\n\n<details><summary>Respuesta</summary>\n\nPor la [](#fig-a).\n\n</details>"
+        for n in (1, 2)
+    )
+    page = rendered(tmp_path, example.code("x", figure), new_markdown_cell(f"## Preguntas\n\n{answers}"))
+    html5lib.HTMLParser(strict=True).parse((tmp_path / "informe.html").read_text(encoding="utf-8"))
+    folded = page.select("details:not(.codigo):has(> summary):has(p)")
+    assert [part.p.get_text() for part in folded] == ["Por la figura\u00a01."] * 2
+    assert [question.get("start", "1") for question in page.select("#cap-5 ol")] == ["1", "2"]
+
+
 def test_bare_tables_comments_and_unnumbered_sections(tmp_path):
     frame = pd.DataFrame({"exactitud": [1]})
     bare = new_output("display_data", data={"text/html": frame._repr_html_()})

@@ -88,6 +88,15 @@ def params(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def ejercicios(arguments: argparse.Namespace) -> int:
+    """Escribe las dos copias de cada ejercicio: la de clase, sin soluciones, y la de quien enseña."""
+    from neumo.exercises import copies
+
+    for path in copies(project_root() / "docs" / "ejercicios", Path(arguments.build) / "ejercicios"):
+        print(os.path.relpath(path))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m neumo", description="Informe: neumonía o normal en radiografías de tórax."
@@ -112,6 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("folder", metavar="CARPETA")
     command.add_argument("--class-names", nargs=2, default=["NORMAL", "PNEUMONIA"], metavar=("NEG", "POS"))
     command.set_defaults(action=verify)
+    command = commands.add_parser("ejercicios", help="escribe los ejercicios, con y sin soluciones")
+    command.add_argument("--build", default="build", help="carpeta donde se deja ejercicios/")
+    command.set_defaults(action=ejercicios)
     command = commands.add_parser("params", help="pone al día lo que se escribe desde los parámetros")
     command.set_defaults(action=params)
     return parser

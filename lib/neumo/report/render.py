@@ -28,6 +28,7 @@ CHROMIUM_OPTIONS = (
 )
 KINDS = {"fig": "figura", "tab": "tabla", "sec": "sección", "cap": "capítulo"}
 PARAMETER_TAGS = {"parameters", "injected-parameters"}
+INTERACTIVE_TAG = "explorador"  # mandos para JupyterLab: la página lleva la figura fija de la celda anterior
 NO_PROSE = ["a", "code", "pre", "h2", "h3", "h4", "h5", "h6", "figure", "table", "math", "summary", "label", "dl"]  # fmt: skip
 INDEX_METRICS = {
     "accuracy": "exactitud",
@@ -75,9 +76,10 @@ def _chapter(path: Path) -> list:
     number, cells, parameters = int(re.match(r"\d+", path.name)[0]), [], {}
     for cell in nbformat.read(path, as_version=4).cells:
         _check_success(cell, path)
-        if PARAMETER_TAGS & set(cell.metadata.get("tags", [])):
+        tags = set(cell.metadata.get("tags", []))
+        if PARAMETER_TAGS & tags:
             _read_parameters(cell.source, parameters)
-        elif cell.source.strip():
+        elif cell.source.strip() and INTERACTIVE_TAG not in tags:
             cell.id, cell.metadata = f"c{number:02d}-{cell.id}", {}
             if cell.cell_type == "code":
                 cell.outputs = [output for output in cell.outputs if _is_shown(output)]
