@@ -49,7 +49,7 @@ format: $(STAMP) ## Da formato al código y a los cuadernos
 	$(PY) -m ruff format .
 
 lab: $(STAMP) ## Abre los cuadernos en JupyterLab
-	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_resumen.ipynb
+	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/docs/inicio.ipynb
 
 ejercicios: $(STAMP) ## Escribe los ejercicios: build/ejercicios/alumno y build/ejercicios/docente
 	@$(PY) -m neumo ejercicios
