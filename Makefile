@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report test slow lint format lab ejercicios params bench lock clean
+.PHONY: help report test slow format lab ejercicios params bench lock clean
 
 PARAMS ?= params/demo.yaml
 RUN ?=
