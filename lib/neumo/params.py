@@ -30,7 +30,7 @@ class _Model(BaseModel):
 class Phantom(_Model):
     """Radiografías sintéticas de la fuente `phantom`."""
 
-    images: int = _field(900, "imágenes sintéticas en total", ge=60, le=20_000)
+    images: int = _field(800, "imágenes sintéticas en total", ge=60, le=20_000)
     size: int = _field(192, "lado mediano de cada imagen, en píxeles", ge=64, le=1024)
     difficulty: float = _field(0.5, "de 0 (evidente) a 1 (sutil)", ge=0, le=1)
     defects: bool = _field(True, "planta archivos defectuosos para el capítulo 03")
@@ -104,7 +104,7 @@ _IMPROVED = Experiment(
     learning_rate=0.003,
     schedule="cosine",
     warmup_epochs=1,
-    epochs=24,
+    epochs=18,
     batch_size=64,
     dropout=0.3,
     batchnorm_momentum=0.9,
@@ -152,7 +152,7 @@ class Ablation(_Model):
     """Correcciones una a una (capítulo 13)."""
 
     image_size: int = _field(48, "lado de la imagen, en píxeles (ablation_image_size)", ge=16, le=224)
-    epochs: int = _field(5, "épocas de cada variante", ge=1, le=100)
+    epochs: int = _field(4, "épocas de cada variante", ge=1, le=100)
     seeds: list[int] = _field([0, 1], "semillas", min_length=1)
 
 
