@@ -8,6 +8,8 @@ la máquina puede variar, el cociente mucho menos. Sin carpetas, usa radiografí
 """
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 import tempfile
@@ -41,16 +43,17 @@ ORIGINAL = {
 def theirs(folder: Path, *, mode: str = "grayscale", batch_size: int = 32, **options):
     """Generador de Keras sobre `folder/train`, en [0, 1]."""
     generator = image_data_generator(rescale=1 / 255, **options)
-    return generator.flow_from_directory(
-        folder / "train",
-        target_size=(SIZE, SIZE),
-        color_mode=mode,
-        classes=CLASSES,
-        class_mode="binary",
-        batch_size=batch_size,
-        shuffle=False,
-        interpolation="bilinear",
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # anuncia cuántas imágenes encuentra
+        return generator.flow_from_directory(
+            folder / "train",
+            target_size=(SIZE, SIZE),
+            color_mode=mode,
+            classes=CLASSES,
+            class_mode="binary",
+            batch_size=batch_size,
+            shuffle=False,
+            interpolation="bilinear",
+        )
 
 
 def ours(folder: Path, cache: Path) -> store.ImageSet:
