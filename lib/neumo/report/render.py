@@ -109,10 +109,17 @@ def _read_parameters(source: str, parameters: dict[str, tuple[str, str]]) -> Non
     lines = source.splitlines()
     for node in ast.parse(source).body:
         name, value = node.targets[0].id, ast.literal_eval(node.value)
-        text = value.rstrip("/").rpartition("/")[2] if isinstance(value, str) else repr(value)
-        comment = lines[node.end_lineno - 1].partition("  # ")[2]
+        text = _parameter_text(value)
+        first, last = (lines[number - 1].partition("  # ")[2] for number in (node.lineno, node.end_lineno))
+        comment = first or last
         known = parameters.get(name, ("", ""))[1]
         parameters[name] = (text if len(text) <= 160 else f"{len(value)} elementos", known or comment)
+
+
+def _parameter_text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "ninguno", True: "sí", False: "no"}[value]
+    return value.rstrip("/").rpartition("/")[2] if isinstance(value, str) else repr(value)
 
 
 def _export(cells: list, meta: Mapping[str, Any]) -> Any:
