@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -100,8 +99,3 @@ def cached(
             write_atomically(partial / "key.json", json.dumps(full_key, indent=1, default=str).encode())
             os.replace(partial, folder)
     return folder
-
-
-def discard(folder: Path) -> None:
-    """Borra una carpeta de la caché."""
-    shutil.rmtree(folder, ignore_errors=True)
