@@ -16,7 +16,7 @@ from neumo.evaluation import argmax_decision, by_seed, metrics_table, paired_dif
 if TYPE_CHECKING:
     import pandas as pd
 
-    from neumo.params import Experiment
+    from neumo.params import Experiment, LotShift
     from neumo.store import ImageSet
     from neumo.training import Training
 
@@ -191,8 +191,12 @@ def spread(table: "pd.DataFrame", *, metric: str) -> "pd.Series":
     >>> spread(pd.DataFrame({"model": ["a", "a"], "auc": [0.9, 0.92]}), metric="auc").to_dict()
     {'a': '0.910 ± 0.014'}
     """
-    grouped = table.groupby("model", sort=False)[metric]
-    return grouped.agg(lambda v: f"{v.mean():.3f} ± {v.std(ddof=1):.3f}" if len(v) > 1 else f"{v.mean():.3f}")
+    return table.groupby("model", sort=False)[metric].agg(_mean_and_spread)
+
+
+def _mean_and_spread(values: "pd.Series") -> str:
+    mean = f"{values.mean():.3f}"
+    return f"{mean} ± {values.std(ddof=1):.3f}" if len(values) > 1 else mean
 
 
 def effects_table(effects: "pd.DataFrame", *, claims: dict[str, str]) -> "pd.DataFrame":
@@ -209,29 +213,39 @@ def effects_table(effects: "pd.DataFrame", *, claims: dict[str, str]) -> "pd.Dat
     return wide.rename(index=LABELS).rename_axis("corrección").reset_index().rename_axis(columns=None)
 
 
+def lot_shift_recipes(experiments: Sequence["Experiment"], settings: "LotShift") -> list["Experiment"]:
+    """Lleva los experimentos que se leen con umbral al tamaño y las épocas de `lot_shift`, si los fija."""
+    fixed = settings.model_dump(include={"image_size", "epochs"}, exclude_none=True)
+    return [e.model_copy(update=fixed) for e in experiments if e.decision == "threshold"]
+
+
 def lot_shift_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
-    """Mide las predicciones de `lot_shift_predictions` por modelo y dirección, y las dos direcciones juntas."""
+    """Mide por red y dirección, y las dos direcciones juntas: media ± desviación típica entre semillas.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Las de `lot_shift_predictions`.
+    """
     import pandas as pd
 
+    columns = {"auc": "AUC", "specificity": "especificidad", "sensitivity": "sensibilidad"}
+    columns |= {"balanced_accuracy": "exactitud equilibrada"}
     names = predictions["direction"].map("entrenar con {}".format)
-    both = pd.concat([predictions.assign(seed=names), predictions.assign(seed="las dos")])
-    table = metrics_table(both)
-    columns = {
-        "model": "red",
-        "seed": "dirección",
-        "n": "imágenes",
-        "auc": "AUC",
-        "specificity": "especificidad",
-    }
-    columns |= {"sensitivity": "sensibilidad", "balanced_accuracy": "exactitud equilibrada"}
-    return table[list(columns)].rename(columns=columns)
+    tables = [
+        metrics_table(part).assign(direction=name) for name, part in predictions.groupby(names, sort=False)
+    ]
+    tables.append(metrics_table(predictions).assign(direction="las dos"))
+    grouped = pd.concat(tables).groupby(["model", "direction"], sort=False)
+    written = grouped[list(columns)].agg(_mean_and_spread).rename(columns=columns)
+    return written.rename_axis(["red", "dirección"]).reset_index()
 
 
 def lot_shift_predictions(
     experiments: Sequence["Experiment"],
     load: Callable[..., "ImageSet"],
     *,
-    seed: int,
+    seeds: Sequence[int],
     cache: Path,
 ) -> "pd.DataFrame":
     """Entrena con un lote de adquisición de las normales y predice el otro, en las dos direcciones.
@@ -240,6 +254,8 @@ def lot_shift_predictions(
     ----------
     load : callable
         `load(image_size=…)`: todas las imágenes utilizables, con su `partition` (la prueba no interviene).
+    seeds : sequence of int
+        Cada una decide también el sorteo de quién entrena.
 
     Returns
     -------
@@ -257,9 +273,11 @@ def lot_shift_predictions(
     from neumo.split import LOTS, lot_shift
 
     tables = []
-    for direction in LOTS:
+    for direction, seed in itertools.product(LOTS, seeds):
 
-        def image_set(name: str, *, image_size: int, direction: str = direction) -> "ImageSet":
+        def image_set(
+            name: str, *, image_size: int, direction: str = direction, seed: int = seed
+        ) -> "ImageSet":
             images = load(image_size=image_size)
             shifted = lot_shift(images.table, direction=direction, seed=seed)
             return dataclasses.replace(images, table=shifted).partition(name)

@@ -137,8 +137,10 @@ def _rows(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield from _rows(annotation, f"{prefix}{name}.")
             continue
         bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-        allowed = " y ".join(f"{sign} {schema[key]}" for key, sign in bounds.items() if key in schema)
-        allowed = allowed or ", ".join(f"`{option}`" for option in schema.get("enum", []))
+        # Los que admiten vacío llevan los límites dentro.
+        limits = schema | next(iter(schema.get("anyOf", ())), {})
+        allowed = " y ".join(f"{sign} {limits[key]}" for key, sign in bounds.items() if key in limits)
+        allowed = allowed or ", ".join(f"`{option}`" for option in limits.get("enum", []))
         shown = (
             "—" if isinstance(default, (BaseModel, list)) and prefix == "" else f"`{_flow(_brief(default))}`"
         )

@@ -156,6 +156,16 @@ class Ablation(_Model):
     seeds: list[int] = _field([0, 1], "semillas", min_length=1)
 
 
+class LotShift(_Model):
+    """Entrenar con un lote de adquisición y medir con el otro (capítulo 13)."""
+
+    image_size: int | None = _field(
+        64, "lado de la imagen, en píxeles (vacío: el de cada red)", ge=16, le=224
+    )
+    epochs: int | None = _field(10, "épocas de cada red (vacío: las suyas)", ge=1, le=500)
+    seeds: list[int] = _field([0], "semillas", min_length=1)
+
+
 class Explanation(_Model):
     """Mapas de Grad-CAM y atajos (capítulo 15)."""
 
@@ -224,6 +234,7 @@ class Params(_Model):
     bootstrap_resamples: int = _field(10_000, "remuestreos por paciente", ge=100, le=100_000)
     anatomy: Anatomy = _field(Anatomy(), "experimentos del capítulo 12")
     ablation: Ablation = _field(Ablation(), "ablación del capítulo 13")
+    lot_shift: LotShift = _field(LotShift(), "cambio de lote del capítulo 13")
     explanation: Explanation = _field(Explanation(), "mapas y atajos del capítulo 15")
 
     @model_validator(mode="after")

@@ -162,6 +162,8 @@ def to_grey(image: "Image.Image") -> "Image.Image":
     """Convierte una imagen de Pillow de cualquier modo a gris de 8 bits (modo `L`), del mismo tamaño."""
     from PIL import Image
 
+    if image.mode == "L" and "transparency" not in image.info:
+        return image
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float32)
         full_scale = 4095 if values.max(initial=0) <= 4095 else 65535
