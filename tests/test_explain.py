@@ -61,12 +61,12 @@ def test_grad_cam_finds_the_cell_that_decides(keras, images):
     assert dark[0, :8, 8:].max() == 0
 
 
-def test_grad_cam_is_the_same_in_nested_sequential_and_mirrored_networks(keras, images):
-    from neumo.models import with_mirror
+def test_grad_cam_is_the_same_in_nested_sequential_and_averaged_networks(keras, images):
+    from neumo.models import with_views
 
     model = known_network(keras)
     expected = explain.grad_cam(model, images)
-    for other in (sequential(keras, model), nested(keras, model), with_mirror(model)):
+    for other in (sequential(keras, model), nested(keras, model), with_views(model)):
         np.testing.assert_allclose(explain.grad_cam(other, images), expected, atol=1e-6)
 
 

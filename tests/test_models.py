@@ -50,20 +50,23 @@ def test_residual_ignores_exposure_and_contrast():
     np.testing.assert_allclose(model(images), model(0.4 * images + 60), atol=2e-3)
 
 
-def test_logits_and_mirror_are_consistent_with_probability():
+def test_logits_and_views_are_consistent_with_probability():
     model = models.build(Experiment(network="residual", width=8), 32, 1)
     images = pixels().astype(np.float32)
     logits = models.logit_model(model)(images).numpy()
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), model(images), atol=1e-6)
-    mirrored = models.with_mirror(model)
-    np.testing.assert_allclose(mirrored(images), mirrored(images[:, :, ::-1]), atol=1e-6)
-    both = (logits + models.logit_model(model)(images[:, :, ::-1]).numpy()) / 2
-    np.testing.assert_allclose(models.logit_model(mirrored)(images), both, atol=1e-5)
+    views = models.with_views(model)
+    np.testing.assert_allclose(views(images), views(images[:, :, ::-1]), atol=1e-6)
+    np.testing.assert_allclose(models.one_view_logits(views)(images), logits, atol=1e-6)
+    # De lejos o de cerca, un gris liso es el mismo gris: las seis vistas coinciden con una.
+    flat = np.full_like(images, 90)
+    np.testing.assert_allclose(models.logit_model(views)(flat), models.logit_model(model)(flat), atol=1e-4)
+    assert np.abs(models.logit_model(views)(images) - logits).max() > 1e-4
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # de Keras, al guardar
 def test_saved_file_works_alone_in_another_process(tmp_path):
-    model = models.with_mirror(models.build(Experiment(network="residual", width=8), 32, 1))
+    model = models.with_views(models.build(Experiment(network="residual", width=8), 32, 1))
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "pixels.npy", pixels())
     code = (

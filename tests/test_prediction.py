@@ -31,7 +31,7 @@ def run(tmp_path_factory):
         experiment = Params().repaired.model_copy(update={"network": network, "width": 4, "name": name})
         path = folder.parent / f"{name}{seed}.keras"
         network = models.build(experiment, SIZE, 1)
-        (models.with_mirror(network) if seed else network).save(path)
+        (models.with_views(network) if seed else network).save(path)
         trainings.append(SimpleNamespace(experiment=experiment, seed=seed, model_path=path))
     run = Run(folder=folder, params=Params())
     chosen = {"model": "mejorado", "seeds": [0, 1], "threshold": 0.5, "temperature": {"mejorado": 2.0}}

@@ -68,7 +68,7 @@ def grad_cam(
     ----------
     model : keras.Model
         De píxeles 0..255 a la probabilidad de PNEUMONIA; admite redes secuenciales, funcionales y anidadas. Si
-        promedia la imagen y su espejo, el mapa es el de la imagen.
+        promedia varias vistas, el mapa es el de la imagen tal cual.
     images : (n, lado, lado) uint8 array
         En gris; se repite hasta los canales que pida la red.
     toward : {1, 0}
@@ -88,9 +88,9 @@ def grad_cam(
     """
     import tensorflow as tf
 
-    from neumo.models import logit_model
+    from neumo.models import one_view_logits
 
-    layer, network, outputs, maps = target_layer(model), logit_model(model), [], []
+    layer, network, outputs, maps = target_layer(model), one_view_logits(model), [], []
     call, size = layer.call, images.shape[1:3]
 
     def recording(*args: Any, **kwargs: Any) -> Any:

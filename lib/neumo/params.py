@@ -79,7 +79,9 @@ class Experiment(_Model):
     precision: Literal["float32", "bfloat16", "auto"] = _field("float32", "precisión del cálculo")
     width: int = _field(16, "filtros del primer bloque de la red residual", ge=4, le=128)
     weights: Literal["imagenet"] | None = _field(None, "pesos de partida de la red `transfer`")
-    test_time_augmentation: bool = _field(False, "promedia la imagen y su espejo al predecir")
+    test_time_augmentation: bool = _field(
+        False, "promedia seis vistas al predecir: tres escalas y sus espejos"
+    )
     decision: Literal["threshold", "argmax"] = _field("threshold", "cómo se lee la salida")
 
 

@@ -223,14 +223,14 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
 
 
 def _inference_model(model: "keras.Model", experiment: Experiment) -> "keras.Model":
-    """Copia la red sin el optimizador, que triplica el archivo; con el espejo dentro si el experimento lo pide."""
+    """Copia la red sin el optimizador, que triplica el archivo; con sus seis vistas dentro si el experimento lo pide."""
     import keras
 
-    from neumo.models import with_mirror
+    from neumo.models import with_views
 
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    return with_mirror(copy) if experiment.test_time_augmentation else copy
+    return with_views(copy) if experiment.test_time_augmentation else copy
 
 
 def _checkpoint_path(folder: Path, epoch: int) -> Path:
