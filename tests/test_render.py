@@ -207,6 +207,13 @@ def test_widgets_leave_their_static_figure(tmp_path):
     assert "Figura fija." in page.get_text()
 
 
+def test_neighbouring_code_without_output_shares_one_fold(tmp_path):
+    shown = example.code("c = a + b", example.shown(display.prose("Tres.")))
+    page = rendered(tmp_path, example.code("a = 1"), example.code("b = 2"), shown, example.code("d = 4"))
+    folds = [fold.select_one(".highlight").get_text().split("\n") for fold in page.select("details.codigo")]
+    assert [[line for line in fold if line] for fold in folds] == [["a = 1", "b = 2", "c = a + b"], ["d = 4"]]
+
+
 def test_explorer_cells_are_left_out_but_must_have_run(tmp_path):
     cell = example.code("explorers.threshold(y, prob)", tags=["explorador"])
     page = rendered(tmp_path, example.code("y, prob = 0, 1"), cell)

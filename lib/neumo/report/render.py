@@ -83,6 +83,10 @@ def _chapter(path: Path) -> list:
             cell.id, cell.metadata = f"c{number:02d}-{cell.id}", {}
             if cell.cell_type == "code":
                 cell.outputs = [output for output in cell.outputs if _is_shown(output)]
+                if cells and cells[-1].cell_type == "code" and not cells[-1].outputs:
+                    cell.source = (
+                        f"{cells.pop().source}\n\n{cell.source}"  # un pliegue de código, no dos seguidos
+                    )
             cells.append(cell)
     shown = [(name, *described) for name, described in parameters.items() if name != "run_dir"]
     cells[0].metadata = {"neumo": {"number": number, "parameters": shown}}
