@@ -73,6 +73,21 @@ def test_no_noise_reaches_the_reader(page):
     assert not [cell for cell in page.select("td") if cell.get_text(strip=True).lower() in ("nan", "none")]
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1400, "light")])
+def test_a_browser_shows_the_whole_report_without_complaint(build, browser, axe, width, scheme):
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True, offline=True
+    )
+    page, troubles = context.new_page(), []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.goto((build / "prueba" / "informe.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert axe(page) == []
+    context.close()
+    assert troubles == []
+
+
 def test_metrics_hold_every_experiment_seed_and_partition(metrics):
     records = metrics["experiments"]
     seen = {(r["model"], r["seed"], r["partition"]) for r in records}
