@@ -58,10 +58,31 @@ def _tube(distance: np.ndarray, radius: Any, *, hollow: float = 0.0) -> np.ndarr
     return 2 * (outer - inner)
 
 
-def _along(x: np.ndarray, y: np.ndarray, curve: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Distancia (aproximada) a una curva y(x), infinita fuera del tramo `inside`."""
+def _window(values: np.ndarray, low: float, high: float, *, axis: int) -> slice:
+    """Tramo de filas (0) o columnas (1) en el que `values` puede estar entre `low` y `high`."""
+    near = (values.min(axis=1 - axis) <= high) & (values.max(axis=1 - axis) >= low)
+    places = np.flatnonzero(near)
+    return slice(places[0], places[-1] + 1) if len(places) else slice(0, 0)
+
+
+def _add_tube(
+    total: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    curve: np.ndarray,
+    inside: np.ndarray,
+    radius: Any,
+    *,
+    density: float,
+    hollow: float,
+) -> None:
+    """Suma a `total` un tubo que sigue la curva y(x) en el tramo `inside`; solo mira las filas que alcanza."""
     slope = np.gradient(curve, x[0, 1] - x[0, 0], axis=1)
-    return np.where(inside, (y - curve) / np.sqrt(1 + slope**2), np.float32(9))
+    stretch = np.sqrt(1 + slope**2)
+    slack = np.max(radius) * stretch.max()
+    rows = _window(y, curve.min() - slack, curve.max() + slack, axis=0)
+    distance = np.where(inside, (y[rows] - curve) / stretch, np.float32(9))
+    total[rows] += density * _tube(distance, radius, hollow=hollow)
 
 
 def _texture(rng: np.random.Generator, shape: tuple[int, int], cells: int) -> np.ndarray:
@@ -79,38 +100,41 @@ def _bones(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray
     bone = 0.75 * _tube(x, 0.085) * vertebra
     pitch, sag, thick = rng.normal(0.168, 0.006), rng.normal(0.20, 0.04), rng.normal(0.033, 0.003)
     for side in (-1.0, 1.0):
-        lateral = side * x
+        half = _window(side * x, 0.0, np.inf, axis=1)
+        lateral, grid = side * x[:, half], (bone[:, half], x[:, half], y[:, half])
         for rib in range(10):
             start = -0.92 + pitch * rib
             wall = 0.97 * np.sqrt(max(1 - ((start - 0.25) / 1.45) ** 2, 0.1))
             t = np.clip((lateral - 0.07) / (wall - 0.07), 0, 1)
             back = start - 0.10 * np.sin(np.pi * t) + sag * t**2
-            bone = bone + 1.9 * _tube(_along(x, y, back, (t > 0) & (t < 1)), thick, hollow=0.72)
+            _add_tube(*grid, back, (t > 0) & (t < 1), thick, density=1.9, hollow=0.72)
             if 1 <= rib <= 7:
                 front = start + sag + 0.30 - 0.32 * t**1.5 + 0.05 * rib * (1 - t)
-                bone = bone + 1.0 * _tube(_along(x, y, front, (t > 0.45) & (t < 1)), thick * 1.15, hollow=0.8)
+                _add_tube(*grid, front, (t > 0.45) & (t < 1), thick * 1.15, density=1.0, hollow=0.8)
         t = np.clip((lateral - 0.10) / 0.85, 0, 1)
         clavicle = -0.74 - 0.16 * t + 0.045 * np.sin(2 * np.pi * t)
-        bone = bone + 1.5 * _tube(
-            _along(x, y, clavicle, (t > 0) & (t < 1)), 0.042 * (1 + 0.5 * t**3), hollow=0.6
-        )
+        _add_tube(*grid, clavicle, (t > 0) & (t < 1), 0.042 * (1 + 0.5 * t**3), density=1.5, hollow=0.6)
     return bone
 
 
 def _vessels(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Camino por los vasos pulmonares: ramas que salen de cada hilio y se afinan."""
     total = np.zeros(np.broadcast(x, y).shape, np.float32)
+    path = np.linspace(0, 1, 17)
     for side in (-1.0, 1.0):
         angles = np.linspace(-1.15, 1.35, 13) + rng.normal(0, 0.09, 13)
         for angle in angles.tolist():
-            dx, dy = side * x - 0.17, y + 0.02
-            ahead = dx * np.cos(angle) + dy * np.sin(angle)
-            aside = dy * np.cos(angle) - dx * np.sin(angle) - rng.normal(0, 0.18) * ahead**2
-            reach = rng.uniform(0.5, 0.9)
-            radius = (
-                rng.uniform(0.020, 0.030) * np.clip(1 - ahead / reach, 0, 1) * np.clip(ahead / 0.08, 0, 1)
-            )
-            total += np.where(ahead > 0, _tube(aside, radius), 0)
+            cos, sin, bend, reach = np.cos(angle), np.sin(angle), rng.normal(0, 0.18), rng.uniform(0.5, 0.9)
+            thick, s = rng.uniform(0.020, 0.030), path * reach
+            # Solo se mira la caja de la rama, con su grueso y un margen por ser curva.
+            across, down = s * cos - bend * s**2 * sin + 0.17, s * sin + bend * s**2 * cos - 0.02
+            columns = _window(side * x, across.min() - 0.06, across.max() + 0.06, axis=1)
+            rows = _window(y, down.min() - 0.06, down.max() + 0.06, axis=0)
+            dx, dy = side * x[:, columns] - 0.17, y[rows, columns] + 0.02
+            ahead = dx * cos + dy * sin
+            aside = dy * cos - dx * sin - bend * ahead**2
+            radius = thick * np.clip(1 - ahead / reach, 0, 1) * np.clip(ahead / 0.08, 0, 1)
+            total[rows, columns] += np.where(ahead > 0, _tube(aside, radius), 0)
     return total
 
 
