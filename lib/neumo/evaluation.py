@@ -1043,6 +1043,7 @@ def in_spanish(table: "pd.DataFrame", columns: Iterable[str] | None = None) -> "
         "metric": METRICS,
         "policy": POLICIES,
         "decision": {"threshold": "umbral", "argmax": "arg-max"},
+        "method": {"bootstrap": "remuestreo", "wilson": "Wilson"},
     }
     shown = table[list(columns)].copy() if columns is not None else table.copy()
     for name in words.keys() & set(shown):

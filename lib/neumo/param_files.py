@@ -155,6 +155,8 @@ def parameters_table() -> str:
             head + "\n".join(_rows(Params)),
             "\nCada experimento (`attempts`, `repaired`, `improved`) tiene estas claves:\n",
             head + "\n".join(_rows(Experiment)),
+            '\nEl aumento de datos de cada experimento (`SET="attempts.0.augmentation.rotation_range=5"`) tiene estas:\n',
+            head + "\n".join(_rows(Augmentation)),
         ]
     )
 

@@ -153,7 +153,7 @@ class Anatomy(_Model):
 class Ablation(_Model):
     """Correcciones una a una (capítulo 13)."""
 
-    image_size: int = _field(48, "lado de la imagen, en píxeles (ablation_image_size)", ge=16, le=224)
+    image_size: int = _field(48, "lado de la imagen, en píxeles", ge=16, le=224)
     epochs: int = _field(4, "épocas de cada variante", ge=1, le=100)
     seeds: list[int] = _field([0, 1], "semillas", min_length=1)
 

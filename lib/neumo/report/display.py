@@ -76,7 +76,10 @@ class _Escaper(string.Formatter):
         self.values: list[str] = []
 
     def format_field(self, value, format_spec):
-        self.values.append(super().format_field(value, format_spec))
+        text = super().format_field(value, format_spec)
+        if format_spec:  # los números se escriben como en español: «75.2 %», «4 054»
+            text = text.replace("%", "\N{NO-BREAK SPACE}%").replace(",", "\N{NARROW NO-BREAK SPACE}")
+        self.values.append(text)
         return chr(0xE000 + len(self.values) - 1)
 
     def fill(self, text: str, escape=html.escape) -> str:
