@@ -106,7 +106,7 @@ def pixels(folder: Path, cache: Path) -> None:
 
 def first_pass(folder: Path, repeats: int) -> None:
     """Primera pasada por los originales: de JPEG a lotes de 224 píxeles, con todo lo que cada uno hace antes."""
-    count = len(sources.image_files(folder / "train"))
+    count = len(list(manifest.image_paths(folder / "train")))
 
     def mine() -> None:
         with tempfile.TemporaryDirectory() as cache:

@@ -246,7 +246,10 @@ def test_paired_difference_is_narrower_than_unpaired_and_signed():
     assert 0 < row.low < row.difference < row.high
     assert row.p_value < 0.05
     same = evaluation.paired_difference(y, better, better, metrics=["auc"], resamples=200).iloc[0]
-    assert (same.low, same.high, same.p_value) == (0, 0, 1)
+    assert (same.difference, same.p_value) == (0, 1)
+    assert np.isnan(
+        [same.low, same.high]
+    ).all()  # iguales siempre: los remuestreos no dicen cuánto pueden diferir
 
 
 # --- Curvas y umbrales ------------------------------------------------------------------------------
@@ -353,6 +356,9 @@ def test_reliability_table_by_hand():
     assert table[["low_edge", "n", "fraction"]].to_numpy().tolist() == [[0, 2, 0.5], [0.8, 2, 1]]
     error = evaluation.expected_calibration_error([0, 1, 1, 1], [0.1, 0.1, 0.9, 1.0], bins=5)
     assert error == pytest.approx((0.4 + 0.05) / 2)
+    scattered = evaluation.reliability_table([0, 1] * 20, [0.9] * 40)
+    together = evaluation.reliability_table([0, 1] * 20, [0.9] * 40, groups=np.arange(40) // 10)
+    assert together["high"].item() > scattered["high"].item()
 
 
 # --- Tablas de predicciones --------------------------------------------------------------------------

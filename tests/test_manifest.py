@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from neumo.errors import NeumoError
-from neumo.manifest import groups, parse_name, scan
+from neumo.manifest import groups, image_paths, parse_name, scan
 
 
 def write_image(path, seed=0, size=(40, 32)):
@@ -102,8 +102,24 @@ def test_groups_are_the_finest_union(pairs):
             assert (found[i] == found[j]) == (root(a) == root(b))
 
 
+def test_linked_folders_are_followed_and_hidden_ones_are_not(tmp_path):
+    outside = tmp_path / "otro disco"
+    outside.mkdir()
+    for name in ("b.PNG", "a.jpeg", ".oculta.jpeg", "notas.txt"):
+        (outside / name).write_bytes(b"x")
+    root = tmp_path / "datos"
+    for hidden in (".ipynb_checkpoints", "__MACOSX"):
+        (root / hidden).mkdir(parents=True)
+        (root / hidden / "c.jpeg").write_bytes(b"x")
+    (root / "enlace").symlink_to(outside)
+    assert [path.relative_to(root).as_posix() for path in image_paths(root)] == [
+        "enlace/a.jpeg",
+        "enlace/b.PNG",
+    ]
+
+
 def test_missing_folder_and_missing_class_say_what_to_do(tmp_path):
-    with pytest.raises(NeumoError, match="No existe la carpeta de imágenes «nada»"):
+    with pytest.raises(NeumoError, match="No existe la carpeta de imágenes «.*nada»"):
         scan(tmp_path / "nada")
     write_image(tmp_path / "train/NORMAL/a.png")
     (tmp_path / "train/NEUMONIA").mkdir()

@@ -35,6 +35,7 @@ def run(tmp_path_factory):
         trainings.append(SimpleNamespace(experiment=experiment, seed=seed, model_path=path))
     run = Run(folder=folder, params=Params())
     chosen = {"model": "mejorado", "seeds": [0, 1], "threshold": 0.5, "temperature": {"mejorado": 2.0}}
+    chosen["thresholds"] = {"mejorado": 0.5, "original": 0.0}
     run.save("chosen", {**chosen, "files": prediction.export_models(run, trainings)})
     return run
 
@@ -137,6 +138,7 @@ def test_another_model_and_a_model_that_does_not_exist(run, images):
     chosen, _ = prediction.predict_paths(run.folder, [images])
     other, _ = prediction.predict_paths(run.folder, [images], model="original")
     assert (chosen["probability"] != other["probability"]).any()
+    assert set(other["prediction"]) == {"PNEUMONIA"}  # con su umbral, 0, y no con el del elegido
     with pytest.raises(NeumoError, match=r"«mejor».*mejorado, original, mejorado-0"):
         prediction.predict_paths(run.folder, [images], model="mejor")
 

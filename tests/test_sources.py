@@ -128,7 +128,8 @@ def test_an_empty_class_folder_is_not_a_class(tmp_path):
 
 def test_kaggle_gives_the_folder_that_kagglehub_downloaded(tmp_path, monkeypatch):
     root = kaggle_layout(tmp_path / "versions" / "chest_xray")
-    fake = SimpleNamespace(dataset_download=lambda handle: str(tmp_path / "versions"))
+    pinned = {"paultimothymooney/chest-xray-pneumonia/versions/2": str(tmp_path / "versions")}
+    fake = SimpleNamespace(dataset_download=pinned.__getitem__)
     monkeypatch.setitem(sys.modules, "kagglehub", fake)
     source = prepare(Params(source="kaggle"), cache=tmp_path)
     assert source.folder == root

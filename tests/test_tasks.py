@@ -1,5 +1,6 @@
 """El grafo rehace lo que cambió, y nada más; lo que falla no deja nada que parezca bueno."""
 
+import json
 import re
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def project(tmp_path):
         "Uno",
         "`listing`",
         "`manifest`",
-        f"seed = 1  # s\n{run_dir}",
+        f'seed = 1  # s\nsource = "phantom"\ndata_dir = None\n{run_dir}',
         FIRST,
     )
     _notebook(tmp_path / "notebooks" / "03_dos.ipynb", "Dos", "`manifest`", "`inspection`", run_dir, SECOND)
@@ -150,6 +151,9 @@ def test_two_builds_of_one_run_do_not_mix(project):
         (["--set", "data_dir=nada"], "nada"),
         (["--params", "params/otro.yaml"], "otro.yaml"),
         (["--run", "../fuera"], "RUN"),
+        (["--run", "interactivo"], "JupyterLab"),
+        (["--until", "9"], "«09»"),
+        (["--until", "02", "--pdf"], "--until"),
         (["--colour"], "--help"),
     ],
 )
@@ -160,6 +164,12 @@ def test_bad_orders_are_a_sentence(project, arguments, said):
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(project.glob("build/*/notebooks/*"))
+
+
+def test_a_notebook_that_is_not_python_is_named(project):
+    code = "%%bash\nls -l | wc"
+    _edit(project / "notebooks" / "03_dos.ipynb", lambda nb: nb.cells.append(new_code_cell(code, id="bash")))
+    assert "03_dos.ipynb" in _report(project).stderr
 
 
 def test_a_chapter_that_reads_what_nobody_writes_is_refused(project):
@@ -180,4 +190,9 @@ def test_a_notebook_runs_alone_in_any_order_in_the_interactive_run(project):
     interactive = project / "build" / "interactivo"
     assert (interactive / "manifest.csv").is_file()
     assert (interactive / "inspection.csv").is_file()
+    # El 02, hecho por su cuenta, tomó las imágenes que pedía el 03.
+    assert json.loads((interactive / "source.json").read_text())["folder_name"] == "placas"
     assert (project / "build" / "demo" / "manifest.csv").read_bytes() == published
+    _edit(path, lambda nb: nb.cells[1].update(source=nb.cells[1].source.replace(values, "")))
+    done = subprocess.run(order, cwd=project, capture_output=True, text=True, check=False)
+    assert "se hizo con source" in done.stderr  # otras imágenes: se dice, no se mezclan

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Sequence
@@ -10,14 +11,12 @@ from pathlib import Path
 
 from neumo.errors import NeumoError
 from neumo.params import load, parse_overrides
-from neumo.run import Run, project_root
+from neumo.run import INTERACTIVE, Run, project_root
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
-        raise NeumoError(
-            f"Orden mal escrita ({message}). Vea `python -m neumo {self.prog.split()[-1]} --help`."
-        )
+        raise NeumoError(f"Orden mal escrita ({message}). Vea `{self.prog} --help`.")
 
 
 def _run(arguments: argparse.Namespace) -> Run:
@@ -27,13 +26,17 @@ def _run(arguments: argparse.Namespace) -> Run:
         raise NeumoError(
             f"RUN={name!r}: se esperaba un nombre de carpeta sencillo, sin barras ni punto delante."
         )
-    return Run(folder=Path(arguments.build) / name, params=params)
+    if name == INTERACTIVE:
+        raise NeumoError(f"RUN={name} es la ejecución de JupyterLab: elija otro nombre.")
+    return Run(folder=Path(arguments.build).absolute() / name, params=params)
 
 
 def report(arguments: argparse.Namespace) -> int:
     """Construye el informe."""
     from neumo.report.tasks import build
 
+    if arguments.pdf and arguments.until:
+        raise NeumoError("--pdf es del informe entero: quite --until.")
     started = time.monotonic()
     run = _run(arguments)
     output = build(run, until=arguments.until)
@@ -50,11 +53,22 @@ def predict(arguments: argparse.Namespace) -> int:
     """Clasifica radiografías con la red elegida de una ejecución."""
     from neumo.prediction import predict_paths
 
+    output = Path(arguments.output) if arguments.output else None
+    try:
+        for folder in (output and output.parent, arguments.explain):
+            if folder:
+                Path(folder).mkdir(parents=True, exist_ok=True)
+        if output:
+            output.open("a").close()  # si no se puede escribir, que se sepa antes de predecir
+    except OSError as error:
+        raise NeumoError(
+            f"No se puede escribir en «{error.filename}» ({error.strerror}): elija otro sitio."
+        ) from None
     table, unreadable = predict_paths(
         Path(arguments.run), arguments.paths, model=arguments.model, explain=arguments.explain
     )
-    if arguments.output:
-        table.to_csv(arguments.output, index=False)
+    if output:
+        table.to_csv(output, index=False)
         print(f"{len(table)} predicciones en {arguments.output}")
     else:
         print(table.to_csv(index=False), end="")
@@ -144,8 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        log = Path("build") / "error.log"
-        log.parent.mkdir(exist_ok=True)
+        log = Path(tempfile.mkdtemp(prefix="neumo-")) / "error.log"
         log.write_text(traceback.format_exc(), encoding="utf-8")
         print(
             f"Error inesperado: {type(error).__name__}: {error}. El detalle está en {log}.", file=sys.stderr

@@ -5,12 +5,13 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neumo import references
 from neumo.anatomy import experiment_key, fit_batches, fresh_model, measured_once
+from neumo.errors import NeumoError
 from neumo.evaluation import argmax_decision, by_seed, metrics_table, paired_difference, probability
 
 if TYPE_CHECKING:
@@ -199,6 +200,12 @@ def _mean_and_spread(values: "pd.Series") -> str:
     return f"{mean} ± {values.std(ddof=1):.3f}" if len(values) > 1 else mean
 
 
+def difference_text(row: Any) -> str:
+    """Escribe una fila de `paired_differences`: «+0.010 [-0.002, +0.021]», sin corchetes si no hay intervalo."""
+    interval = f" [{row.low:+.3f}, {row.high:+.3f}]" if math.isfinite(row.low) else ""
+    return f"{row.difference:+.3f}{interval}"
+
+
 def effects_table(effects: "pd.DataFrame", *, claims: dict[str, str]) -> "pd.DataFrame":
     """Escribe los efectos de `ablation_effects` para leerlos: una fila por corrección, junto a lo que dijo el original."""
     written = effects.assign(
@@ -272,6 +279,8 @@ def lot_shift_predictions(
     from neumo import training
     from neumo.split import LOTS, lot_shift
 
+    if not experiments:
+        raise NeumoError("No hay red que entrenar: ninguna de final_models se lee con umbral.")
     tables = []
     for direction, seed in itertools.product(LOTS, seeds):
 

@@ -183,7 +183,7 @@ def experiment_key(experiment: "Experiment", *image_sets: "ImageSet", **more: An
 
 
 def fresh_model(experiment: "Experiment", seed: int) -> "keras.Model":
-    """Construye y compila la red de un experimento desde una semilla."""
+    """Construye la red de un experimento desde una semilla y la compila con su tasa, constante."""
     import keras
 
     from neumo import models, training
@@ -191,7 +191,8 @@ def fresh_model(experiment: "Experiment", seed: int) -> "keras.Model":
     keras.backend.clear_session()
     training.set_seed(seed)
     model = models.build(experiment, experiment.image_size, experiment.channels)
-    return training.compile_model(model, experiment)
+    constant = experiment.model_copy(update={"schedule": "constant", "warmup_epochs": 0.0})
+    return training.compile_model(model, constant)
 
 
 def fit_batches(experiment: "Experiment", train_set: "ImageSet", seed: int, epochs: int) -> dict:
@@ -411,7 +412,7 @@ def _evaluator(
             normalises = isinstance(layer, keras.layers.BatchNormalization)
             if not isinstance(layer, keras.layers.Dropout):
                 x = layer(x, training=batch_statistics) if normalises else layer(x)
-        return tf.matmul(x, last.kernel) + last.bias
+        return tf.matmul(tf.cast(x, tf.float32), last.kernel) + last.bias
 
     def evaluate(mode: str, epoch: int, *, batch_statistics: bool = False) -> "pd.DataFrame":
         values = np.concatenate([logits(block, batch_statistics).numpy()[:, 0] for block in blocks])

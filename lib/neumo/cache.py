@@ -12,6 +12,13 @@ from pathlib import Path
 
 from neumo.params import digest
 
+_FOLDER = Path(__file__).parent
+# Se leen al importar: lo que un proceso guarda lleva el resumen del código que ejecuta, aunque alguien lo edite después.
+_SOURCES = {
+    path.relative_to(_FOLDER).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in sorted(_FOLDER.rglob("*"))
+    if path.suffix in (".py", ".yaml")
+}
 _LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn", "scipy")
 
 
@@ -26,10 +33,11 @@ def library_versions() -> dict[str, str]:
 
 
 def modules_digest(names: Sequence[str]) -> str:
-    """Resume el código fuente de módulos de `neumo`, por nombre (`"store"`, `"report/render"`)."""
-    folder = Path(__file__).parent
-    digests = {name: hashlib.sha256((folder / f"{name}.py").read_bytes()).hexdigest() for name in names}
-    return digest(digests)
+    """Resume el código fuente de módulos de `neumo`, por nombre (`"store"`, `"report/render"`), y sus datos en YAML."""
+    digests = {name: _SOURCES[f"{name}.py"] for name in names}
+    return digest(
+        digests | {name: _SOURCES[name] for name in map("{}.yaml".format, names) if name in _SOURCES}
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> bool:

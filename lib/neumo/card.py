@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from neumo.evaluation import METRICS, by_seed, intervals, probability, subgroup_metrics
 from neumo.prediction import combine
 
@@ -132,9 +134,8 @@ def rows(table: "pd.DataFrame", label: str) -> str:
     for row in table.to_dict("records"):
         name = METRICS.get(row[label], _NAMES.get(row[label], row[label]))
         name += f" ({METRICS[row['metric']]})" if label != "metric" else ""
-        lines.append(
-            f"| {name} | {row['value']:.3f} | [{row['low']:.3f}, {row['high']:.3f}] | {row['patients']} |"
-        )
+        interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if np.isfinite(row["low"]) else "no definido"
+        lines.append(f"| {name} | {row['value']:.3f} | {interval} | {row['patients']} |")
     return "\n".join(lines)
 
 

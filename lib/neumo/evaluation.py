@@ -495,7 +495,8 @@ def paired_difference(
     Returns
     -------
     DataFrame
-        `metric`, `a`, `b`, `difference` (b - a), `low`, `high` y `p_value` (bilateral, del bootstrap).
+        `metric`, `a`, `b`, `difference` (b - a), `low`, `high` y `p_value` (bilateral, del bootstrap); el intervalo es NaN
+        si ningún remuestreo cambia la diferencia.
     """
     import pandas as pd
 
@@ -506,11 +507,9 @@ def paired_difference(
     for name in metrics:
         point, *sample = b[name] - a[name]
         sample = np.array(sample)[np.isfinite(sample)]
-        low, high = (
-            np.quantile(sample, [(1 - confidence) / 2, (1 + confidence) / 2])
-            if len(sample)
-            else (np.nan,) * 2
-        )
+        low, high = np.nan, np.nan  # si ningún remuestreo cambia la diferencia, no dicen nada de su error
+        if len(sample) and np.ptp(sample) > 1e-12:
+            low, high = np.quantile(sample, [(1 - confidence) / 2, (1 + confidence) / 2])
         tail = (1 + min(np.sum(sample <= 0), np.sum(sample >= 0))) / (1 + len(sample))
         rows.append((name, a[name][0], b[name][0], point, low, high, min(1.0, 2 * tail)))
     return pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high", "p_value"])
@@ -812,24 +811,26 @@ def calibrated_threshold(threshold: float, temperature: float) -> float:
     return float(expit(logit(min(max(threshold, 0.0), 1.0)) / temperature))
 
 
-def reliability_table(y_true: Any, y_prob: Any, *, bins: int = 10) -> "pd.DataFrame":
+def reliability_table(y_true: Any, y_prob: Any, *, groups: Any = None, bins: int = 10) -> "pd.DataFrame":
     """Compara la probabilidad anunciada con la frecuencia observada, en tramos de igual anchura.
 
     Returns
     -------
     DataFrame
-        `low_edge`, `high_edge`, `n`, `mean_prob`, `fraction` (de PNEUMONIA), `low` y `high` (Wilson, 95 %);
-        solo los tramos con imágenes.
+        `low_edge`, `high_edge`, `n`, `mean_prob`, `fraction` (de PNEUMONIA), `low` y `high` (Wilson sobre los
+        pacientes del tramo, 95 %); solo los tramos con imágenes.
     """
     import pandas as pd
 
     scores = _scores(y_true, y_prob)
+    group, _ = _groups(groups, len(scores.y))
     index = np.minimum((scores.prob * bins).astype(int), bins - 1)
     rows = []
     for k in np.unique(index):
         mask = index == k
         fraction, n = float(scores.y[mask].mean()), int(mask.sum())
-        rows.append((k / bins, (k + 1) / bins, n, scores.prob[mask].mean(), fraction, *wilson(fraction, n)))
+        interval = wilson(fraction, len(np.unique(group[mask])))
+        rows.append((k / bins, (k + 1) / bins, n, scores.prob[mask].mean(), fraction, *interval))
     return pd.DataFrame(rows, columns=["low_edge", "high_edge", "n", "mean_prob", "fraction", "low", "high"])
 
 

@@ -250,7 +250,7 @@ def blend(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Correlación de rangos (Spearman) entre dos mapas de cada imagen; 0 si alguno es constante.
+    """Correlación de rangos (Spearman) entre dos mapas de cada imagen; NaN si alguno es constante.
 
     Parameters
     ----------
@@ -259,20 +259,20 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Returns
     -------
     (n,) float array
-        En [-1, 1].
+        En [-1, 1]; un mapa vacío no se parece ni deja de parecerse a otro.
 
     Examples
     --------
     >>> a = np.arange(4.0).reshape(1, 2, 2)
     >>> rank_correlation(a, a**2), rank_correlation(a, -a), rank_correlation(a, 0 * a)
-    (array([1.]), array([-1.]), array([0.]))
+    (array([1.]), array([-1.]), array([nan]))
     """
     from scipy.stats import rankdata
 
     a, b = (rankdata(np.reshape(m, (len(m), -1)), axis=1) for m in (first, second))
     a, b = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (a, b))
     scale = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), scale, out=np.zeros(len(a)), where=scale > 0)
+    return np.divide((a * b).sum(axis=1), scale, out=np.full(len(a), np.nan), where=scale > 0)
 
 
 def randomisation(
@@ -367,9 +367,9 @@ def randomisation_summary(cascade: "pd.DataFrame", studies: Mapping[str, Study])
 
     rows = []
     for name, found in studies.items():
-        last = cascade[(cascade["model"] == name) & (cascade["fraction"] == 1)]
+        last = cascade[(cascade["model"] == name) & (cascade["fraction"] == 1)].dropna(subset="correlation")
         value, low, high = mean_interval(last["correlation"].abs(), groups=last["draw"])
-        seeds = float(seed_agreement(found.heat).mean())
+        seeds = float(pd.Series(seed_agreement(found.heat)).mean())
         rows.append((name, value, low, high, seeds, high < PASSES))
     return pd.DataFrame(rows, columns=["model", "value", "low", "high", "seeds", "passes"])
 
@@ -382,7 +382,9 @@ def seed_agreement(heat: np.ndarray) -> np.ndarray:
     heat : (redes, n, alto, ancho) array
     """
     pairs = [rank_correlation(heat[i], heat[j]) for i in range(len(heat)) for j in range(i)]
-    return np.mean(pairs, axis=0) if pairs else np.full(heat.shape[1], np.nan)
+    return (
+        np.ma.masked_invalid(pairs).mean(axis=0).filled(np.nan) if pairs else np.full(heat.shape[1], np.nan)
+    )
 
 
 def lesion_masks(table: "pd.DataFrame", folder: Path, *, image_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -525,6 +527,8 @@ def mean_interval(
     (0.5, 0.5, 0.5)
     """
     values = np.asarray(values, dtype=float)
+    if not len(values):
+        return (float("nan"),) * 3
     names, group = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
     sums, counts = np.bincount(group, values), np.bincount(group)
     draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))

@@ -110,12 +110,12 @@ def scan(folder: str | Path, *, class_names: Sequence[str] = CLASSES) -> "pd.Dat
     root = Path(folder)
     if not root.is_dir():
         raise NeumoError(
-            f'No existe la carpeta de imágenes «{root.name}»: revise data_dir, o use SET="source=phantom".'
+            f"No existe la carpeta de imágenes «{root}». Revise la ruta: si es relativa, cuenta desde donde da la orden."
         )
     found = [
         (path.relative_to(root).as_posix(), label, split)
         for split, label, class_folder in _class_folders(root, class_names)
-        for path in _images(class_folder)
+        for path in image_paths(class_folder)
     ]
     _check_classes(root, Counter(label for _, label, _ in found), class_names)
     table = pd.DataFrame(sorted(found), columns=["path", "label", "original_split"])
@@ -130,6 +130,21 @@ def scan(folder: str | Path, *, class_names: Sequence[str] = CLASSES) -> "pd.Dat
     table["sha256"], table["size"] = zip(*prints, strict=True)
     table["group"] = groups(table["patient"], table["sha256"].where(table["size"] > 0, ""))
     return table[_COLUMNS]
+
+
+def image_paths(folder: str | Path) -> Iterator[Path]:
+    """Recorre, en orden, las imágenes de una carpeta; sigue los enlaces y se salta lo oculto y lo que añade macOS.
+
+    Parameters
+    ----------
+    folder : path
+        Las rutas que devuelve empiezan por ella, tal como se escribió.
+    """
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        for name in sorted(names):
+            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
+                yield Path(parent, name)
 
 
 def groups(patients: Sequence[str], contents: Sequence[str]) -> list[str]:
@@ -177,13 +192,6 @@ def _class_folders(root: Path, class_names: Sequence[str]) -> Iterator[tuple[str
     for split in splits:
         for label, name in zip(CLASSES, class_names, strict=True):
             yield split, label, root / split / name
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                yield Path(parent) / name
 
 
 def _check_classes(root: Path, counts: Counter, class_names: Sequence[str]) -> None:

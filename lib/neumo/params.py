@@ -6,10 +6,10 @@ import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neumo.errors import NeumoError
 
@@ -25,6 +25,15 @@ def _field(default: Any, help_text: str, **bounds: Any) -> Any:
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+def _distinct(values: list) -> list:
+    if len(set(values)) < len(values):
+        raise ValueError(f"hay valores repetidos en la lista {values}: cada uno, una vez")
+    return values
+
+
+_Seeds = Annotated[list[Annotated[int, Field(ge=0, le=2**31 - 1)]], AfterValidator(_distinct)]
 
 
 class Phantom(_Model):
@@ -155,7 +164,7 @@ class Ablation(_Model):
 
     image_size: int = _field(48, "lado de la imagen, en píxeles", ge=16, le=224)
     epochs: int = _field(4, "épocas de cada variante", ge=1, le=100)
-    seeds: list[int] = _field([0, 1], "semillas", min_length=1)
+    seeds: _Seeds = _field([0, 1], "semillas", min_length=1)
 
 
 class LotShift(_Model):
@@ -165,7 +174,7 @@ class LotShift(_Model):
         64, "lado de la imagen, en píxeles (vacío: el de cada red)", ge=16, le=224
     )
     epochs: int | None = _field(10, "épocas de cada red (vacío: las suyas)", ge=1, le=500)
-    seeds: list[int] = _field([0], "semillas", min_length=1)
+    seeds: _Seeds = _field([0], "semillas", min_length=1)
 
 
 class Explanation(_Model):
@@ -184,6 +193,17 @@ def _attempts(*epochs: int) -> list[Experiment]:
     return [*three, last]
 
 
+_FINAL = ("original", "reparado", "mejorado")
+
+
+def _fits(experiment: Experiment) -> bool:
+    """Dice si a la red de 13 capas le queda algo tras sus tres convoluciones, cada una con su submuestreo."""
+    side = experiment.image_size
+    for _ in range(3):
+        side = (side - experiment.kernel_size + 1) // 2
+    return side >= 1
+
+
 class Params(_Model):
     """Todos los parámetros de un informe."""
 
@@ -191,7 +211,7 @@ class Params(_Model):
         "phantom", "origen de las radiografías"
     )
     data_dir: str | None = _field(None, "carpeta de las imágenes (fuentes folder y pneumoniamnist)")
-    class_names: list[str] = _field(
+    class_names: Annotated[list[str], AfterValidator(_distinct)] = _field(
         ["NORMAL", "PNEUMONIA"], "carpetas de las clases: negativa, positiva", min_length=2, max_length=2
     )
     phantom: Phantom = _field(Phantom(), "radiografías sintéticas de la fuente phantom")
@@ -224,10 +244,14 @@ class Params(_Model):
         _IMPROVED,
         "la red mejorada",
     )
-    final_models: list[Literal["original", "reparado", "mejorado"]] = _field(
-        ["original", "reparado", "mejorado"], "modelos que se leen una vez en la prueba", min_length=1
+    final_models: Annotated[list[Literal["original", "reparado", "mejorado"]], AfterValidator(_distinct)] = (
+        _field(
+            ["original", "reparado", "mejorado"],
+            "modelos que se leen una vez en la prueba, al menos dos",
+            min_length=2,
+        )
     )
-    final_seeds: list[int] = _field([0, 1, 2], "semillas de los modelos finales", min_length=1)
+    final_seeds: _Seeds = _field([0, 1, 2], "semillas de los modelos finales", min_length=1)
     chosen_model: Literal["auto", "original", "reparado", "mejorado"] = _field(
         "auto", "modelo que usa predict (auto: el mejor en validación)"
     )
@@ -248,6 +272,21 @@ class Params(_Model):
             raise ValueError(
                 f"original_attempt es «{self.original_attempt}» y los intentos son {', '.join(names)}"
             )
+        if taken := set(names) & set(_FINAL):
+            raise ValueError(
+                f"hay un intento llamado {', '.join(taken)}: ese nombre es de un modelo final; use otro"
+            )
+        if self.experiment("original").network != "original":
+            raise ValueError(
+                f"el intento que representa al original ({self.original_attempt}) no es la red de 13 capas: el capítulo 12 "
+                "la desmonta; señale otro en original_attempt"
+            )
+        for experiment in (*map(self.experiment, (*names, "reparado")), *self._reduced()):
+            if experiment.network == "original" and not _fits(experiment):
+                raise ValueError(
+                    f"la red de 13 capas no cabe en imágenes de {experiment.image_size} píxeles con filtros de lado "
+                    f"{experiment.kernel_size} (experimento {experiment.name}): suba image_size o baje kernel_size"
+                )
         if self.chosen_model not in ("auto", *self.final_models):
             raise ValueError(f"chosen_model es «{self.chosen_model}» y no está en final_models")
         if self.source == "folder" and not self.data_dir:
@@ -273,6 +312,16 @@ class Params(_Model):
         if name not in found:
             raise NeumoError(f"No hay experimento «{name}». Los que hay: {', '.join(found)}.")
         return self.resolve(found[name].model_copy(update={"name": name}))
+
+    def _reduced(self) -> list[Experiment]:
+        """Los experimentos de los capítulos 12 y 13, al tamaño que allí se les da."""
+        sizes = {"anatomy": self.anatomy.image_size, "ablation": self.ablation.image_size}
+        base = self.experiment("original")
+        reduced = [base.model_copy(update={"name": name, "image_size": side}) for name, side in sizes.items()]
+        if self.lot_shift.image_size:
+            update = {"name": "lot_shift", "image_size": self.lot_shift.image_size}
+            reduced.append(self.experiment("reparado").model_copy(update=update))
+        return reduced
 
     def resolve(self, experiment: Experiment) -> Experiment:
         """Completa el tamaño de imagen y los canales de `experiment` con los generales."""
@@ -416,7 +465,7 @@ def _explain(error: dict) -> str:
         hint = f" ¿Quiso decir «{close[0]}»?" if close else " `make params` escribe la lista de los que hay."
         return f"«{key}» no es un parámetro.{hint}"
     if error["type"] == "value_error":
-        return f"{error['ctx']['error']}."
+        return (f"«{key}»: " if key else "") + f"{error['ctx']['error']}."
     context = {k: str(v).replace(" or ", " o ") for k, v in error.get("ctx", {}).items()}
     message = _MESSAGES.get(error["type"], "no vale ({type})").format_map({"type": error["type"], **context})
     return f"«{key}» vale {shown[:80]} y {message}."

@@ -12,7 +12,7 @@ import numpy as np
 
 from neumo.cache import write_atomically
 from neumo.errors import NeumoError
-from neumo.manifest import CLASSES, EXTENSIONS
+from neumo.manifest import CLASSES, EXTENSIONS, image_paths
 from neumo.run import ARTEFACTS, Run
 from neumo.store import decode_grey, to_grey
 
@@ -81,7 +81,7 @@ def find_images(paths: Sequence[str | Path]) -> tuple[list[tuple[str, str]], lis
     found, missing = [], []
     for path in map(str, paths):
         if os.path.isdir(path):
-            inside = list(_walk(path))
+            inside = [(str(image), os.path.relpath(image, path)) for image in image_paths(path)]
             found += inside
             if not inside:
                 missing.append((path, f"la carpeta no tiene archivos {', '.join(EXTENSIONS)}"))
@@ -100,15 +100,6 @@ def _distinct(found: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         seen[name] += 1
         numbered.append((path, name if seen[name] == 1 else f"{name}-{seen[name]}"))
     return numbered
-
-
-def _walk(folder: str) -> Iterator[tuple[str, str]]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        for name in sorted(names):
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                path = os.path.join(parent, name)
-                yield path, os.path.relpath(path, folder)
 
 
 def predict_paths(
@@ -164,7 +155,7 @@ def predict_paths(
                 _write_overlays(Path(explain), kept, pixels, [network for network, _ in networks])
     empty = pd.DataFrame({"path": pd.Series(dtype=str), "probability": pd.Series(dtype=float)})
     table = pd.concat(tables, ignore_index=True) if tables else empty
-    positive = table["probability"] >= chosen["threshold"]
+    positive = table["probability"] >= chosen.get("thresholds", {}).get(name, chosen["threshold"])
     return table.assign(prediction=np.where(positive, CLASSES[1], CLASSES[0])), unreadable
 
 

@@ -1,5 +1,6 @@
 """La carpeta de una ejecución: el nombre de cada artefacto, cómo se guarda, cómo se lee y de qué parámetros salió."""
 
+import csv
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from neumo.store import ImageSet
 
 INTERACTIVE = "interactivo"
+_IMAGES = ("source", "data_dir")  # de qué imágenes habla un artefacto: se compara siempre
 
 # nombre -> (archivo, capítulo que lo escribe; "" si lo escribe la orden `report` antes del primer capítulo)
 ARTEFACTS = {
@@ -194,11 +196,13 @@ class Run:
         seal_path = self.seal_path(name)
         seal = json.loads(seal_path.read_bytes()) if seal_path.is_file() else {}
         values = self.params.model_dump(mode="json")
-        for key in seal.keys() & set(self.used):
-            if seal[key] != values[key]:
+        # Cuenta lo que declara este cuaderno, de qué imágenes se habla y lo que traían los artefactos ya leídos.
+        known = {**self._seal, **{key: values[key] for key in (*_IMAGES, *self.used)}}
+        for key in sorted(seal.keys() & known.keys()):
+            if seal[key] != known[key]:
                 raise NeumoError(
                     f"«{self.path(name).name}» se hizo con {key} = {json.dumps(seal[key])[:80]} y aquí vale "
-                    f"{json.dumps(values[key])[:80]}: {_remedy(name)}"
+                    f"{json.dumps(known[key])[:80]}: {_remedy(name)}"
                 )
         self._seal.update(seal)
 
@@ -234,14 +238,16 @@ def open_run(cell: Mapping[str, Any]) -> Run:
     if not folder.is_absolute():
         folder = project_root() / folder
     stored = folder / "params.json"
-    # La ejecución interactiva no acumula cambios: sus parámetros son los de la celda y, los demás, por omisión.
-    base = json.loads(stored.read_bytes()) if stored.is_file() and folder.name != INTERACTIVE else {}
+    # Quien explora no acumula cambios: sus parámetros son los de la celda y, los demás, por omisión. Los capítulos que
+    # la exploración hace por su cuenta son una construcción: toman los de quien los pidió.
+    exploring = folder.name == INTERACTIVE and VARIABLE not in os.environ
+    base = json.loads(stored.read_bytes()) if stored.is_file() and not exploring else {}
     params = validate({**base, **{name: cell[name] for name in used}}, where="celda de parámetros")
     if params.data_dir and not Path(params.data_dir).is_absolute():
         # JupyterLab arranca el núcleo en notebooks/; la ruta de la celda cuenta desde el proyecto.
         params = params.model_copy(update={"data_dir": str(project_root() / params.data_dir)})
     run = Run(folder=folder, params=params, used=used)
-    if folder.name == INTERACTIVE:
+    if exploring:
         prepare(run)
     return run
 
@@ -262,11 +268,17 @@ def prepare(run: Run) -> None:
 
 
 def _listing(folder: Path) -> bytes:
-    rows = ["path,size,mtime_ns"]
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        status = path.stat()
-        rows.append(f'"{path.relative_to(folder).as_posix()}",{status.st_size},{status.st_mtime_ns}')
-    return ("\n".join(rows) + "\n").encode()
+    found = sorted(
+        Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names
+    )
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", "size", "mtime_ns"])
+    for path in found:
+        if path.is_file():
+            status = path.stat()
+            rows.writerow([path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns])
+    return text.getvalue().encode()
 
 
 def project_root() -> Path:

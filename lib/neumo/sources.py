@@ -1,18 +1,18 @@
 """De dónde vienen las radiografías: sintéticas, una carpeta, Kaggle o PneumoniaMNIST; siempre acaban en una carpeta."""
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from neumo.cache import cached
 from neumo.errors import NeumoError
+from neumo.manifest import image_paths
 from neumo.params import Params
 
 KAGGLE = "paultimothymooney/chest-xray-pneumonia"
+_KAGGLE_VERSION = 2  # con la versión puesta, kagglehub usa sin red lo ya descargado
 KAGGLE_CITATION = "Kermany, Zhang y Goldbaum, Mendeley Data, doi:10.17632/rscbjbr9sj; CC BY 4.0"
 OFFICIAL_TEST = {"NORMAL": 234, "PNEUMONIA": 390}
-IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png"}
 _ZENODO = "https://zenodo.org/records/10519652/files/"
 _MNIST_MD5 = {
     28: "28209eda62fecd6e6a2d98b1501bb15f",
@@ -97,7 +97,7 @@ def _kaggle(params: Params, cache: Path) -> Source:
     try:
         import kagglehub
 
-        downloaded = Path(kagglehub.dataset_download(KAGGLE))
+        downloaded = Path(kagglehub.dataset_download(f"{KAGGLE}/versions/{_KAGGLE_VERSION}"))
     except ImportError:
         raise NeumoError(
             f"La fuente kaggle necesita el paquete kagglehub, que no está instalado. {by_hand}"
@@ -109,13 +109,6 @@ def _kaggle(params: Params, cache: Path) -> Source:
     folder = find_images(downloaded, class_names=params.class_names)
     text = f"el conjunto de Kaggle {KAGGLE}"
     return Source(folder, "kaggle", text, False, _is_official(folder, params.class_names), KAGGLE_CITATION)
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Lista, ordenadas, las imágenes de una carpeta; se salta lo oculto y lo que añade macOS al comprimir."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    hidden = re.compile(r"^(\.|__MACOSX$)")
-    return sorted(p for p in found if not any(hidden.match(part) for part in p.relative_to(folder).parts))
 
 
 def find_images(folder: Path, *, class_names: list[str]) -> Path:
@@ -141,12 +134,13 @@ def find_images(folder: Path, *, class_names: list[str]) -> Path:
     for candidate in [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and p.name == "chest_xray")]:
         roots = [r for r in (candidate, *(candidate / p for p in ("train", "val", "test"))) if r.is_dir()]
         present = {
-            name: [r for r in roots if (r / name).is_dir() and image_files(r / name)] for name in class_names
+            name: [r for r in roots if (r / name).is_dir() and any(image_paths(r / name))]
+            for name in class_names
         }
         if all(present.values()):
             _check_parts(present, candidate)
             return candidate
-    seen = ", ".join(sorted({p.parent.name for p in image_files(folder)})) or "ninguna imagen"
+    seen = ", ".join(sorted({p.parent.name for p in image_paths(folder)})) or "ninguna imagen"
     raise NeumoError(
         f"En «{folder}» se esperaban imágenes de las clases {negative} y {positive} (en {negative}/ y {positive}/, o dentro "
         f"de train/, val/ y test/) y se encontró: {seen}. Si sus carpetas se llaman de otro modo, use "
@@ -168,7 +162,7 @@ def _check_parts(present: dict[str, list[Path]], folder: Path) -> None:
 
 
 def _is_official(folder: Path, class_names: list[str]) -> bool:
-    counts = [len(image_files(folder / "test" / name)) for name in class_names]
+    counts = [len(list(image_paths(folder / "test" / name))) for name in class_names]
     return counts == list(OFFICIAL_TEST.values())
 
 

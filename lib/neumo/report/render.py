@@ -359,7 +359,10 @@ def pdf(document: Path, output: Path) -> Path:
         partial = Path(folder, "informe.pdf")
         places = [f"--user-data-dir={folder}", f"--print-to-pdf={partial}", document.resolve().as_uri()]
         order = [browser, *root, *CHROMIUM_OPTIONS.split(), "--generate-pdf-document-outline", *places]
-        done = subprocess.run(order, capture_output=True, timeout=300, check=False)
+        try:
+            done = subprocess.run(order, capture_output=True, timeout=300, check=False)
+        except subprocess.TimeoutExpired:
+            raise NeumoError(f"Chromium no terminó «{output.name}» en 300 s. {remedy}") from None
         if done.returncode or not partial.is_file():
             raise NeumoError(
                 f"Chromium no pudo escribir «{output.name}» (terminó con {done.returncode}). {remedy}"

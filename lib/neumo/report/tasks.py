@@ -82,17 +82,36 @@ def _module_imports(name: str) -> frozenset[str]:
 
 
 def _closure(names: set[str]) -> tuple[str, ...]:
-    # progress y errors no cambian ningún resultado; los importan todos.
+    # progress y errors no cambian ningún resultado; los importan todos. Lo que `run` usa para preparar las imágenes y
+    # hacer lo que falta llega a los capítulos en sus artefactos (`source`, `listing`), no en su código.
     seen, pending = set(), set(names)
     while pending:
         name = pending.pop()
         seen.add(name)
-        pending |= _module_imports(name) - seen
+        outside = {"report/tasks", "sources"} if name == "run" else set()
+        pending |= _module_imports(name) - seen - outside
     return tuple(sorted(seen - {"progress", "errors"}))
 
 
 def read_chapter(path: Path) -> Chapter:
-    """Lee de un cuaderno qué artefactos lee y escribe, qué parámetros usa y qué módulos importa."""
+    """Lee de un cuaderno qué artefactos lee y escribe, qué parámetros usa y qué módulos importa.
+
+    Raises
+    ------
+    NeumoError
+        Si no es un cuaderno, una celda no es Python o nombra artefactos que no existen.
+    """
+    try:
+        return _read_chapter(path)
+    except (SyntaxError, ValueError, LookupError) as error:
+        place = f", línea {error.lineno} de una celda: {error.text}" if isinstance(error, SyntaxError) else ""
+        raise NeumoError(
+            f"No se entiende el cuaderno {path.name} ({type(error).__name__}{place.rstrip()}). Corríjalo en JupyterLab y "
+            "guárdelo entero; sus celdas han de ser de Python, sin órdenes de IPython como «%%» o «?»."
+        ) from error
+
+
+def _read_chapter(path: Path) -> Chapter:
     notebook = json.loads(path.read_text(encoding="utf-8"))
     header = _sources(notebook, "markdown")[0]
     code = _sources(notebook, "code")
@@ -106,7 +125,10 @@ def read_chapter(path: Path) -> Chapter:
     )
     unknown = [name for name in (*chapter.reads, *chapter.writes) if name not in ARTEFACTS]
     if unknown:
-        raise NeumoError(f"{path.name} nombra artefactos que no existen: {', '.join(unknown)}.")
+        raise NeumoError(
+            f"{path.name} nombra en su primera celda artefactos que no existen: {', '.join(unknown)}. Corrija el nombre o "
+            "añádalos a `neumo.run.ARTEFACTS`."
+        )
     return chapter
 
 
@@ -128,7 +150,10 @@ def read_chapters(folder: Path | None = None) -> list[Chapter]:
     for chapter in chapters:
         for name in chapter.reads:
             if ARTEFACTS[name][1] and name not in written:
-                raise NeumoError(f"{chapter.path.name} lee `{name}` y ningún capítulo lo escribe.")
+                raise NeumoError(
+                    f"{chapter.path.name} lee `{name}` y ningún capítulo lo escribe: debería hacerlo el "
+                    f"{ARTEFACTS[name][1]}. Devuelva ese cuaderno a notebooks/ o quite el nombre de «Lee:»."
+                )
     return sorted(chapters, key=lambda c: (_LAST.index(c.number) + 1 if c.number in _LAST else 0, c.number))
 
 
@@ -391,6 +416,9 @@ def build(run: Run, *, until: str | None = None) -> Path:
     from doit.doit_cmd import DoitMain
 
     chapters = read_chapters()
+    numbers = [chapter.number for chapter in chapters]
+    if until is not None and (until := until.zfill(2)) not in numbers:
+        raise NeumoError(f"No hay capítulo «{until}». Los que hay: {', '.join(sorted(numbers))}.")
     failures: list[str] = []
     try:
         with locked(run.folder / ".lock", wait=False), _progress_shown(run.folder / "progress.log"):
