@@ -13,7 +13,15 @@ import pytest
 from neumo.errors import NeumoError
 from neumo.params import Augmentation, Experiment
 from neumo.store import ImageSet
-from neumo.training import class_weights, compile_model, logits, predict_logits, predictions, train
+from neumo.training import (
+    class_weights,
+    compile_model,
+    logits,
+    predict_logits,
+    predictions,
+    recompute_batchnorm,
+    train,
+)
 
 SCRIPT = """
 import sys
@@ -142,6 +150,35 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(trained, tmp
         np.testing.assert_array_equal(ours, theirs)
     columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
     pd.testing.assert_frame_equal(resumed.history[columns], undisturbed.history[columns])
+
+
+def test_stopped_after_the_last_epoch_it_still_averages_the_weights(trained, tmp_path):
+    """Parado entre el último punto de control y el archivo final: el mismo modelo, y nada se entrena otra vez."""
+    images = blobs(96), blobs(24, seed=1)
+    partial = tmp_path / trained[0].folder.relative_to(trained[1]).with_suffix(".partial")
+    stopped = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = SCRIPT.format(tests=os.path.dirname(__file__), cache=str(tmp_path))
+    code = code.replace(
+        "train(EXP", "import neumo.training as t\nt._inference_model = lambda *a: sys.exit(7)\ntrain(EXP"
+    )
+    assert subprocess.run([sys.executable, "-c", code], env=stopped, check=False).returncode == 7
+    assert (partial / "epoch-004.keras").is_file()
+    again = train(EXPERIMENT, *images, seed=3, cache=tmp_path)
+    for a, b in zip(trained[0].model().get_weights(), again.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not list(again.folder.glob("epoch-*"))
+
+
+def test_recomputed_statistics_reach_nested_networks():
+    import keras
+
+    from neumo.models import build, leaf_layers, with_views
+
+    model = with_views(build(EXPERIMENT, 24, 1))
+    recompute_batchnorm(model, [(np.full((4, 24, 24, 1), 90.0), None)])
+    means = [x.moving_mean for x in leaf_layers(model) if isinstance(x, keras.layers.BatchNormalization)]
+    assert len(means) == 3
+    assert all(np.abs(mean).max() > 0 for mean in means)
 
 
 def test_too_few_images_for_a_batch_is_said(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 
 from neumo.cache import cached
 from neumo.errors import NeumoError
+from neumo.models import leaf_layers, one_view_logits
 from neumo.progress import announce
 from neumo.run import file_digest
 
@@ -35,12 +36,6 @@ TOGETHER = "todos juntos"
 
 
 # --- Grad-CAM -------------------------------------------------------------------------------------
-
-
-def leaf_layers(model: "keras.Model") -> list["keras.layers.Layer"]:
-    """Devuelve las capas de una red en orden, entrando en las redes anidadas."""
-    nested = ((leaf_layers(layer) if hasattr(layer, "layers") else [layer]) for layer in model.layers)
-    return [layer for layers in nested for layer in layers]
 
 
 def target_layer(model: "keras.Model") -> "keras.layers.Layer":
@@ -87,8 +82,6 @@ def grad_cam(
     queda lo positivo (Selvaraju et al. 2017, sección 3).
     """
     import tensorflow as tf
-
-    from neumo.models import one_view_logits
 
     layer, network, outputs, maps = target_layer(model), one_view_logits(model), [], []
     call, size = layer.call, images.shape[1:3]

@@ -258,12 +258,18 @@ def one_view_logits(model: "keras.Model") -> "keras.Model":
     return inner[0] if inner else logit_model(model)
 
 
+def leaf_layers(model: "keras.Model") -> list["keras.layers.Layer"]:
+    """Devuelve las capas de una red en orden, entrando en las redes anidadas."""
+    nested = ((leaf_layers(layer) if hasattr(layer, "layers") else [layer]) for layer in model.layers)
+    return [layer for layers in nested for layer in layers]
+
+
 _TYPES = {
     "Rescaling": "escala",
     "Conv2D": "convolución",
     "MaxPooling2D": "submuestreo por máximo",
     "AveragePooling2D": "submuestreo por media",
-    "BatchNormalization": "normalización por lote",
+    "BatchNormalization": "normalización por lotes",
     "LayerNormalization": "estandarización por imagen",
     "GlobalAveragePooling2D": "media global",
     "Flatten": "aplanado",

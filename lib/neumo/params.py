@@ -324,9 +324,16 @@ class Params(_Model):
         return reduced
 
     def resolve(self, experiment: Experiment) -> Experiment:
-        """Completa el tamaño de imagen y los canales de `experiment` con los generales."""
+        """Completa el tamaño de imagen y los canales de `experiment` con los generales, y decide su precisión.
+
+        `auto` se decide aquí, según el procesador: así una caché llevada a otra máquina no da por suyas sus redes.
+        """
+        from neumo.models import has_bfloat16
+
+        auto = "bfloat16" if has_bfloat16() else "float32"
         return experiment.model_copy(
             update={
+                "precision": auto if experiment.precision == "auto" else experiment.precision,
                 "image_size": experiment.image_size or self.image_size,
                 "channels": experiment.channels or self.channels,
             }

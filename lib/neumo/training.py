@@ -183,6 +183,9 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
 
     from neumo import models, pipeline
 
+    if (folder / "history.json").is_file():  # se interrumpió al retirar los puntos de control
+        _retire_checkpoints(folder)
+        return
     keras.backend.clear_session()
     set_seed(seed)
     history = _load_checkpoint(folder)
@@ -212,12 +215,18 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
             callbacks=[_checkpoint_callback(folder, history, experiment, seed)],
             verbose=0,
         )
+    elif experiment.weight_averaging:  # Keras solo pone el promedio al terminar `fit`
+        model.optimizer.finalize_variable_values(model.trainable_variables)
     if experiment.recompute_batchnorm:
         recompute_batchnorm(
             model, pipeline.train_generator(train_set, **shared, augmentation=experiment.augmentation)
         )
-    write_atomically(folder / "history.json", json.dumps(history).encode())
     _inference_model(model, experiment).save(folder / "model.keras")
+    write_atomically(folder / "history.json", json.dumps(history).encode())
+    _retire_checkpoints(folder)
+
+
+def _retire_checkpoints(folder: Path) -> None:
     for leftover in folder.glob("epoch-*"):
         leftover.unlink()
 
@@ -288,7 +297,9 @@ def recompute_batchnorm(model: "keras.Model", batches: Iterable) -> None:
     """
     import keras
 
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    from neumo.models import leaf_layers
+
+    layers = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     for index, (images, _) in enumerate(batches):
         for layer in layers:
