@@ -1,5 +1,6 @@
 """JupyterLab de verdad, como lo abre `make lab`: un capítulo se ejecuta entero en el navegador."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -66,4 +67,6 @@ def test_from_the_first_page_to_a_chapter_run_to_its_end(project, address, brows
     assert [o["evalue"] for o in outputs if o["output_type"] == "error"] == []
     assert all(cell["execution_count"] for cell in cells)
     assert sum("image/svg+xml" in str(o) or "<img" in str(o) for o in outputs) >= 2
-    assert (project / "build" / "interactivo" / "exclusions.csv").is_file()
+    interactive = project / "build" / "interactivo"
+    assert (interactive / "exclusions.csv").is_file()
+    assert json.loads((interactive / "source.json").read_text())["folder_name"] == "placas"
