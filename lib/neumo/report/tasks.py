@@ -197,20 +197,14 @@ def _meta(run: Run) -> dict[str, Any]:
 
 
 def _threshold_data(run: Run) -> dict[str, Any]:
-    """Probabilidades en prueba del modelo elegido (media de logits de sus semillas), para el umbral interactivo."""
-    import numpy as np
+    """Probabilidades en prueba del modelo elegido, con todas sus semillas, para el umbral interactivo."""
+    from neumo.card import chosen_scores
 
-    chosen, table = run.load("chosen"), run.load("predictions_test")
-    logits = (
-        table[table["model"] == chosen["model"]]
-        .groupby("path")
-        .agg(y=("y_true", "first"), z=("logit", "mean"))
-    )
-    temperature = chosen["temperature"][chosen["model"]]
-    probabilities = 1 / (1 + np.exp(-logits["z"] / temperature))
+    chosen = run.load("chosen")
+    scores = chosen_scores(run.load("predictions_test"), chosen)
     return {
-        "y": logits["y"].astype(int).tolist(),
-        "p": [float(p) for p in probabilities],
+        "y": scores["y_true"].astype(int).tolist(),
+        "p": scores["probability"].tolist(),
         "threshold": chosen["threshold"],
     }
 
