@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from neumo import ablation
+from neumo.errors import NeumoError
 from neumo.params import Experiment
 from test_training import blobs
 
@@ -94,3 +95,26 @@ def test_effects_are_written_beside_what_the_original_said():
     row = table.set_index("corrección").loc["pesos de clase"]
     assert row["reparada"] == "+0.050 [+0.050, +0.050] ●"
     assert row["arg-max"] == "+0.000 [+0.000, +0.000]"
+
+
+def test_the_lot_table_joins_the_directions_seed_by_seed():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    index = pd.MultiIndex.from_product(
+        [("IM", "NORMAL2"), (0, 1), range(30)], names=["direction", "seed", "image"]
+    )
+    table = index.to_frame(index=False).assign(model="mejorado", partition="val")
+    table["y_true"] = table["image"] % 2
+    table["path"] = table["group"] = table["direction"] + table["image"].astype(str)
+    table["logit"] = rng.normal(table["y_true"] + (table["direction"] == "IM"))
+    shown = ablation.lot_shift_table(table).set_index("entrenada con")["AUC"]
+    pooled = [roc_auc_score(part["y_true"], part["logit"]) for _, part in table.groupby("seed")]
+    assert shown["las dos"] == f"{np.mean(pooled):.3f} ± {np.std(pooled, ddof=1):.3f}"
+    assert shown["IM"] != shown["las dos"]
+    assert list(shown.index) == ["IM", "NORMAL2", "las dos"]
+
+
+def test_lots_without_a_network_read_by_threshold_say_so(tmp_path):
+    with pytest.raises(NeumoError, match="final_models"):
+        ablation.lot_shift_predictions([], lambda **_: None, seeds=[0], cache=tmp_path)

@@ -238,14 +238,14 @@ def lot_shift_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
 
     columns = {"auc": "AUC", "specificity": "especificidad", "sensitivity": "sensibilidad"}
     columns |= {"balanced_accuracy": "exactitud equilibrada"}
-    names = predictions["direction"].map("entrenar con {}".format)
     tables = [
-        metrics_table(part).assign(direction=name) for name, part in predictions.groupby(names, sort=False)
+        metrics_table(part).assign(direction=direction)
+        for direction, part in predictions.groupby("direction", sort=False)
     ]
     tables.append(metrics_table(predictions).assign(direction="las dos"))
     grouped = pd.concat(tables).groupby(["model", "direction"], sort=False)
     written = grouped[list(columns)].agg(_mean_and_spread).rename(columns=columns)
-    return written.rename_axis(["red", "dirección"]).reset_index()
+    return written.rename_axis(["red", "entrenada con"]).reset_index()
 
 
 def lot_shift_predictions(
