@@ -167,8 +167,8 @@ def test_bad_orders_are_a_sentence(project, arguments, said):
 
 
 def test_a_notebook_that_is_not_python_is_named(project):
-    code = "%%bash\nls -l | wc"
-    _edit(project / "notebooks" / "03_dos.ipynb", lambda nb: nb.cells.append(new_code_cell(code, id="bash")))
+    code = "open_run?"
+    _edit(project / "notebooks" / "03_dos.ipynb", lambda nb: nb.cells.append(new_code_cell(code, id="ayuda")))
     assert "03_dos.ipynb" in _report(project).stderr
 
 

@@ -197,9 +197,10 @@ class Run:
         seal = json.loads(seal_path.read_bytes()) if seal_path.is_file() else {}
         values = self.params.model_dump(mode="json")
         # Cuenta lo que declara este cuaderno, de qué imágenes se habla y lo que traían los artefactos ya leídos.
-        known = {**self._seal, **{key: values[key] for key in (*_IMAGES, *self.used)}}
-        for key in sorted(seal.keys() & known.keys()):
-            if seal[key] != known[key]:
+        mine = {key: values[key] for key in (*_IMAGES, *self.used)}
+        known = {**mine, **self._seal, **mine}  # las imágenes, lo primero que se compara
+        for key in known:
+            if key in seal and seal[key] != known[key]:
                 raise NeumoError(
                     f"«{self.path(name).name}» se hizo con {key} = {json.dumps(seal[key])[:80]} y aquí vale "
                     f"{json.dumps(known[key])[:80]}: {_remedy(name)}"
