@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neumo import anatomy
@@ -15,13 +15,18 @@ EXPERIMENT = Experiment(
 )
 
 
+@example(0.99, 0.99, 1.01)
 @given(st.floats(1e-6, 50.0), st.sampled_from([0.5, 0.9, 0.99]), st.sampled_from([1.01, 2.0]))
 def test_lag_steps_match_a_simulation(true, momentum, factor):
     steps = anatomy.lag_steps(1.0, true, momentum, factor=factor)
     curve = anatomy.moving_average(np.full(steps + 1, true), momentum=momentum)
-    inside = (curve <= factor * true * (1 + 1e-9)) & (curve >= true / factor * (1 - 1e-9))
-    assert inside[max(steps - 1, 0)]
-    assert steps < 2 or not inside[steps - 2]
+
+    def inside(step, slack):  # en el borde justo, el redondeo puede caer a un lado o al otro
+        value = curve[max(step - 1, 0)]
+        return true / factor * (1 - slack) <= value <= factor * true * (1 + slack)
+
+    assert inside(steps, 1e-9)
+    assert steps < 2 or not inside(steps - 1, -1e-9)
 
 
 def test_lag_steps_of_a_quiet_layer():
