@@ -326,6 +326,9 @@ def _frames(soup: Any) -> None:
     """Deja recorrer con el teclado lo que puede no caber a lo ancho, y pone en su sitio estilos y umbral."""
     for table in soup.main.find_all("table"):
         table.attrs.pop("border", None)
+        for corner in table.find_all(lambda tag: tag.name == "th" and not tag.get_text(strip=True)):
+            corner.name = "td"  # una cabecera vacía no encabeza nada
+            corner.attrs.pop("scope", None)
         if not table.find_parent(class_="marco"):
             table.wrap(soup.new_tag("div", attrs={"class": "marco"}))
     for count, frame in enumerate(soup.select(".marco"), start=1):
