@@ -55,10 +55,10 @@ def predict(arguments: argparse.Namespace) -> int:
 
     output = Path(arguments.output) if arguments.output else None
     try:
-        for folder in (output and output.parent, arguments.explain):
-            if folder:
-                Path(folder).mkdir(parents=True, exist_ok=True)
+        if arguments.explain:
+            Path(arguments.explain).mkdir(parents=True, exist_ok=True)
         if output:
+            output.parent.mkdir(parents=True, exist_ok=True)
             output.open("a").close()  # si no se puede escribir, que se sepa antes de predecir
     except OSError as error:
         raise NeumoError(

@@ -5,7 +5,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -200,17 +200,23 @@ def _mean_and_spread(values: "pd.Series") -> str:
     return f"{mean} ± {values.std(ddof=1):.3f}" if len(values) > 1 else mean
 
 
-def difference_text(row: Any) -> str:
-    """Escribe una fila de `paired_differences`: «+0.010 [-0.002, +0.021]», sin corchetes si no hay intervalo."""
-    interval = f" [{row.low:+.3f}, {row.high:+.3f}]" if math.isfinite(row.low) else ""
-    return f"{row.difference:+.3f}{interval}"
+def difference_text(difference: float, low: float, high: float) -> str:
+    """Escribe una diferencia y su intervalo; si no lo hay (NaN), sola.
+
+    Examples
+    --------
+    >>> difference_text(0.01, -0.002, 0.021), difference_text(1.0, math.nan, math.nan)
+    ('+0.010 [-0.002, +0.021]', '+1.000')
+    """
+    interval = f" [{low:+.3f}, {high:+.3f}]" if math.isfinite(low) else ""
+    return f"{difference:+.3f}{interval}"
 
 
 def effects_table(effects: "pd.DataFrame", *, claims: dict[str, str]) -> "pd.DataFrame":
     """Escribe los efectos de `ablation_effects` para leerlos: una fila por corrección, junto a lo que dijo el original."""
     written = effects.assign(
         text=[
-            f"{row.change:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" + (" ●" if row.moves else "")
+            difference_text(row.change, row.low, row.high) + (" ●" if row.moves else "")
             for row in effects.itertuples()
         ]
     )

@@ -28,6 +28,19 @@ def has_bfloat16() -> bool:
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
 
 
+def resolved_precision(precision: str) -> str:
+    """Decide `auto`: bfloat16 donde el procesador gana con él; lo demás queda como está.
+
+    Examples
+    --------
+    >>> resolved_precision("float32")
+    'float32'
+    """
+    if precision != "auto":
+        return precision
+    return "bfloat16" if has_bfloat16() else "float32"
+
+
 def policy_name(precision: str) -> str:
     """Traduce `precision` al nombre de la política de tipos de Keras.
 
@@ -41,8 +54,7 @@ def policy_name(precision: str) -> str:
     >>> policy_name("float32"), policy_name("bfloat16")
     ('float32', 'mixed_bfloat16')
     """
-    bfloat16 = precision == "bfloat16" or (precision == "auto" and has_bfloat16())
-    return "mixed_bfloat16" if bfloat16 else "float32"
+    return "mixed_bfloat16" if resolved_precision(precision) == "bfloat16" else "float32"
 
 
 def original_cnn(experiment: "Experiment", image_size: int, channels: int) -> "keras.Sequential":

@@ -325,12 +325,11 @@ class Params(_Model):
 
         `auto` se decide aquí, según el procesador: así una caché llevada a otra máquina no da por suyas sus redes.
         """
-        from neumo.models import has_bfloat16
+        from neumo.models import resolved_precision
 
-        auto = "bfloat16" if has_bfloat16() else "float32"
         return experiment.model_copy(
             update={
-                "precision": auto if experiment.precision == "auto" else experiment.precision,
+                "precision": resolved_precision(experiment.precision),
                 "image_size": experiment.image_size or self.image_size,
                 "channels": experiment.channels or self.channels,
             }

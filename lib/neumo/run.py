@@ -198,8 +198,8 @@ class Run:
         values = self.params.model_dump(mode="json")
         # Cuenta lo que declara este cuaderno, de qué imágenes se habla y lo que traían los artefactos ya leídos.
         mine = {key: values[key] for key in (*_IMAGES, *self.used)}
-        known = {**mine, **self._seal, **mine}  # las imágenes, lo primero que se compara
-        for key in known:
+        known = self._seal | mine
+        for key in (*_IMAGES, *known):  # las imágenes, lo primero que se compara
             if key in seal and seal[key] != known[key]:
                 raise NeumoError(
                     f"«{self.path(name).name}» se hizo con {key} = {json.dumps(seal[key])[:80]} y aquí vale "
