@@ -22,11 +22,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from neumo import manifest, models, pipeline, sources, store, training
+from neumo.data import manifest, sources, store
+from neumo.data.phantom import make_phantom
 from neumo.errors import NeumoError
+from neumo.learning import batches as pipeline
+from neumo.learning import networks as models
+from neumo.learning import training
 from neumo.params import Augmentation, Params, parse_overrides
-from neumo.phantom import make_phantom
-from neumo.preprocessing import image_data_generator
+from neumo.studies.preprocessing import image_data_generator
 
 SIZE = 224
 CLASSES = ["NORMAL", "PNEUMONIA"]

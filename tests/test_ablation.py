@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neumo import ablation
 from neumo.errors import NeumoError
 from neumo.params import Experiment
+from neumo.studies import corrections as ablation
 from test_training import blobs
 
 EXPERIMENT = Experiment(

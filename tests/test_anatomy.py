@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from neumo import anatomy
 from neumo.params import Experiment, LrFinder
+from neumo.studies import anatomy
 from test_training import blobs
 
 EXPERIMENT = Experiment(

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neumo import card, references
+from neumo import references
+from neumo.studies import card
 
 CHOSEN = {
     "model": "mejorado",

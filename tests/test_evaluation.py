@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from neumo import evaluation, references
+from neumo import references
 from neumo.errors import NeumoError
+from neumo.evaluation import metrics as evaluation
 
 
 def simulated(n=400, *, separation=2.0, share=0.7, seed=0, scale=1.0):
@@ -404,7 +405,7 @@ def test_seed_summary_averages():
 
 
 def test_ensemble_is_the_mean_logit_like_predict():
-    from neumo.prediction import combine
+    from neumo.predict import combine
 
     table = predictions()
     joint = evaluation.ensemble(table)

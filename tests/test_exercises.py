@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neumo import evaluation, exercises
 from neumo.__main__ import main
 from neumo.errors import NeumoError
-from neumo.exercises import check, codes, plant
+from neumo.evaluation import metrics as evaluation
 from neumo.params import Params
 from neumo.report.execute import execute_chapter
 from neumo.run import Run
+from neumo.teaching import exercises
+from neumo.teaching.exercises import check, codes, plant
 
 SOURCE = Path(__file__).parents[1] / "docs" / "ejercicios"
 NAMES = sorted(path.stem for path in SOURCE.glob("*.ipynb"))

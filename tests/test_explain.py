@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neumo import explain
 from neumo.errors import NeumoError
+from neumo.studies import maps as explain
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_grad_cam_finds_the_cell_that_decides(keras, images):
 
 
 def test_grad_cam_is_the_same_in_nested_sequential_and_averaged_networks(keras, images):
-    from neumo.models import with_views
+    from neumo.learning.networks import with_views
 
     model = known_network(keras)
     expected = explain.grad_cam(model, images)

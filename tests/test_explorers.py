@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from neumo import explorers
 from neumo.params import Augmentation
 from neumo.progress import VARIABLE
+from neumo.teaching import explorers
 
 mpl.use("agg")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from neumo.phantom import make_phantom
+from neumo.data.phantom import make_phantom
 
 ROOT = Path(__file__).parents[1]
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+")

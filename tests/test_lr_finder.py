@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neumo import lr_finder
 from neumo.errors import NeumoError
-from neumo.lr_finder import RULES, LearningRateFinder, divergence_point, minimum, record, steep, valley
+from neumo.learning import lr_finder
+from neumo.learning.lr_finder import (
+    RULES,
+    LearningRateFinder,
+    divergence_point,
+    minimum,
+    record,
+    steep,
+    valley,
+)
 
 
 def curve(losses, *, low=1e-7, high=10.0):
@@ -133,7 +141,7 @@ def test_the_test_stops_at_a_loss_that_is_not_a_number(bad):
 
 def test_rules_need_neither_tensorflow_nor_pandas():
     code = (
-        "import sys, numpy as np; from neumo.lr_finder import *; r = np.geomspace(1e-7, 10, 100);"
+        "import sys, numpy as np; from neumo.learning.lr_finder import *; r = np.geomspace(1e-7, 10, 100);"
         "t = {'learning_rate': r, 'smoothed': 1 + (np.log10(r) + 2) ** 2}; [f(t) for f in (valley, steep, minimum, slide)];"
         "assert not {'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)"
     )
@@ -287,8 +295,8 @@ def test_defaults_are_those_of_the_parameters():
 def test_find_learning_rate_is_repeatable_and_cached_seed_by_seed(tmp_path, monkeypatch):
     import pandas as pd
 
+    from neumo.data.store import ImageSet
     from neumo.params import LrFinder, Params
-    from neumo.store import ImageSet
 
     rng = np.random.default_rng(0)
     labels = np.arange(24) % 2

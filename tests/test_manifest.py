@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from neumo.data.manifest import groups, image_paths, parse_name, scan
 from neumo.errors import NeumoError
-from neumo.manifest import groups, image_paths, parse_name, scan
 
 
 def write_image(path, seed=0, size=(40, 32)):

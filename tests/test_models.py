@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from neumo import models
 from neumo.errors import NeumoError
+from neumo.learning import networks as models
 from neumo.params import Experiment
 
 ORIGINAL = [

@@ -8,9 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from neumo.param_files import parameters_cell
 from neumo.params import Params
-from neumo.report.tasks import read_chapter, read_chapters
+from neumo.params_writer import parameters_cell
+from neumo.report.graph import read_chapter, read_chapters
 from neumo.run import ARTEFACTS
 
 ROOT = Path(__file__).parents[1]

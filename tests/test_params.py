@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neumo.errors import NeumoError
-from neumo.param_files import demo_yaml, literal, parameters_table
 from neumo.params import Params, load, parse_overrides
+from neumo.params_writer import demo_yaml, literal, parameters_table
 
 ROOT = Path(__file__).parents[1]
 

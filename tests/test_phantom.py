@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neumo.manifest import parse_name
-from neumo.phantom import Patient, lesion_mask, make_phantom, render
+from neumo.data.manifest import parse_name
+from neumo.data.phantom import Patient, lesion_mask, make_phantom, render
 
 SIZE = (128, 128)
 

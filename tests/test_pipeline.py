@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neumo.params import Augmentation
-from neumo.pipeline import (
+from neumo.learning.batches import (
     DRAWS,
     affine_matrices,
     augment,
@@ -15,6 +14,7 @@ from neumo.pipeline import (
     train_generator,
     warp,
 )
+from neumo.params import Augmentation
 
 SIZE = 24
 OFF = Augmentation(

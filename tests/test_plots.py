@@ -8,7 +8,9 @@ import pytest
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from neumo import evaluation, lr_finder, plots
+from neumo.evaluation import metrics as evaluation
+from neumo.figures import evaluation as plots
+from neumo.learning import lr_finder
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neumo import prediction
+from neumo import predict as prediction
+from neumo.data.store import decode_grey
 from neumo.errors import NeumoError
 from neumo.params import Params
 from neumo.run import Run
-from neumo.store import decode_grey
 
 SIZE = 24
 
@@ -21,7 +21,7 @@ SIZE = 24
 def run(tmp_path_factory):
     """Una ejecución terminada con dos semillas de una red y una de otra, sin entrenar."""
     keras = pytest.importorskip("keras")
-    from neumo import models
+    from neumo.learning import networks as models
 
     folder = tmp_path_factory.mktemp("build") / "corrida"
     trainings = []

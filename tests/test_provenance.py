@@ -4,9 +4,9 @@ import platform
 
 import pandas as pd
 
-from neumo import provenance
 from neumo.params import Params
 from neumo.run import Run, file_digest
+from neumo.studies import provenance
 
 
 def test_nothing_tells_the_host_or_the_user():

@@ -1,6 +1,7 @@
 """Lo que se cita y lo que se supone, contra los parámetros que lo usan."""
 
-from neumo import models, references
+from neumo import references
+from neumo.learning import networks as models
 from neumo.params import Experiment, Params, differences
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neumo.data.manifest import scan
+from neumo.data.sources import prepare
 from neumo.errors import NeumoError
-from neumo.manifest import scan
 from neumo.params import Params
-from neumo.sources import prepare
 
 
 def write_images(folder, count=2):

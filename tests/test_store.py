@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neumo import store
+from neumo.data import store
+from neumo.data.manifest import scan
+from neumo.data.store import decode_grey, load
 from neumo.errors import NeumoError
-from neumo.manifest import scan
-from neumo.store import decode_grey, load
 
 
 def smooth(height=300, width=400):

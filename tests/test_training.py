@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neumo.data.store import ImageSet
 from neumo.errors import NeumoError
-from neumo.params import Augmentation, Experiment
-from neumo.store import ImageSet
-from neumo.training import (
+from neumo.learning.training import (
     class_weights,
     compile_model,
     logits,
@@ -22,13 +21,14 @@ from neumo.training import (
     recompute_batchnorm,
     train,
 )
+from neumo.params import Augmentation, Experiment
 
 SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_training import EXPERIMENT, blobs
-from neumo.training import train
+from neumo.learning.training import train
 train(EXPERIMENT, blobs(96), blobs(24, seed=1), seed=3, cache=Path({cache!r}))
 """
 
@@ -172,7 +172,7 @@ def test_stopped_after_the_last_epoch_it_still_averages_the_weights(trained, tmp
 def test_recomputed_statistics_reach_nested_networks():
     import keras
 
-    from neumo.models import build, leaf_layers, with_views
+    from neumo.learning.networks import build, leaf_layers, with_views
 
     model = with_views(build(EXPERIMENT, 24, 1))
     recompute_batchnorm(model, [(np.full((4, 24, 24, 1), 90.0), None)])

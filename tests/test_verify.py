@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from neumo.data.manifest import scan
+from neumo.data.split import split
+from neumo.data.verify import atypical, count_flags, exclusions, inspect, tukey_limits
 from neumo.errors import NeumoError
-from neumo.manifest import scan
-from neumo.split import split
-from neumo.verify import atypical, count_flags, exclusions, inspect, tukey_limits
 
 
 def noise(path, seed, *, size=(60, 90), mode="L"):

@@ -33,7 +33,7 @@ def _run(arguments: argparse.Namespace) -> Run:
 
 def report(arguments: argparse.Namespace) -> int:
     """Construye el informe."""
-    from neumo.report.tasks import build
+    from neumo.report.graph import build
 
     if arguments.pdf and arguments.until:
         raise NeumoError("--pdf es del informe entero: quite --until.")
@@ -51,7 +51,7 @@ def report(arguments: argparse.Namespace) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Clasifica radiografías con la red elegida de una ejecución."""
-    from neumo.prediction import predict_paths
+    from neumo.predict import predict_paths
 
     output = Path(arguments.output) if arguments.output else None
     try:
@@ -79,7 +79,7 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Verifica una carpeta de imágenes sin entrenar nada."""
-    from neumo import manifest, verify
+    from neumo.data import manifest, verify
 
     folder = Path(arguments.folder)
     table = manifest.scan(folder, class_names=tuple(arguments.class_names))
@@ -93,7 +93,7 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def params(arguments: argparse.Namespace) -> int:
     """Escribe params/demo.yaml, las celdas `parameters` y la tabla de la guía."""
-    from neumo.param_files import sync
+    from neumo.params_writer import sync
 
     changed = sync(project_root())
     for path in changed:
@@ -104,7 +104,7 @@ def params(arguments: argparse.Namespace) -> int:
 
 def ejercicios(arguments: argparse.Namespace) -> int:
     """Escribe las dos copias de cada ejercicio: la de clase, sin soluciones, y la de quien enseña."""
-    from neumo.exercises import copies
+    from neumo.teaching.exercises import copies
 
     for path in copies(project_root() / "docs" / "ejercicios", Path(arguments.build) / "ejercicios"):
         print(os.path.relpath(path))

@@ -325,7 +325,7 @@ class Params(_Model):
 
         `auto` se decide aquí, según el procesador: así una caché llevada a otra máquina no da por suyas sus redes.
         """
-        from neumo.models import resolved_precision
+        from neumo.learning.networks import resolved_precision
 
         return experiment.model_copy(
             update={

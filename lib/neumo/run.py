@@ -18,7 +18,7 @@ from neumo.params import Params, validate
 from neumo.progress import VARIABLE
 
 if TYPE_CHECKING:
-    from neumo.store import ImageSet
+    from neumo.data.store import ImageSet
 
 INTERACTIVE = "interactivo"
 _IMAGES = ("source", "data_dir")  # de qué imágenes habla un artefacto: se compara siempre
@@ -121,7 +121,7 @@ class Run:
         image_size : int, optional
             Lado en píxeles; por omisión, el general de los parámetros.
         """
-        from neumo import store
+        from neumo.data import store
 
         table = self.load("partition")
         kept = table[table["partition"] != ""]
@@ -185,7 +185,7 @@ class Run:
         chapter = ARTEFACTS[name][1]
         if self.folder.name != INTERACTIVE or not chapter or VARIABLE in os.environ:
             raise NeumoError(f"Falta «{self.path(name).name}» en {self.folder.name}: {_remedy(name)}")
-        from neumo.report.tasks import build
+        from neumo.report.graph import build
 
         print(
             f"Falta «{self.path(name).name}»: se ejecuta el cuaderno {chapter}, con lo que necesite. Puede tardar."
@@ -259,7 +259,7 @@ def prepare(run: Run) -> None:
     Escribe `params` (todos, resueltos), `source` (qué imágenes son) y `listing` (ruta, tamaño y fecha de cada una,
     para ver si algo cambió).
     """
-    from neumo import sources
+    from neumo.data import sources
 
     source = sources.prepare(run.params, cache=run.cache)
     write_atomically(run.path("params"), _encode(run.params.model_dump(mode="json"), ".json"))

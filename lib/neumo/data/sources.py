@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neumo.cache import cached
+from neumo.data.manifest import image_paths
 from neumo.errors import NeumoError
-from neumo.manifest import image_paths
 from neumo.params import Params
 
 KAGGLE = "paultimothymooney/chest-xray-pneumonia"
@@ -73,11 +73,11 @@ def _phantom(params: Params, cache: Path) -> Source:
     settings = params.phantom.model_dump()
 
     def build(folder: Path) -> None:
-        from neumo.phantom import make_phantom
+        from neumo.data.phantom import make_phantom
 
         make_phantom(folder, **settings, seed=params.seed)
 
-    folder = cached(cache, "phantom", {**settings, "seed": params.seed}, build, modules=("phantom",))
+    folder = cached(cache, "phantom", {**settings, "seed": params.seed}, build, modules=("data/phantom",))
     text = f"{params.phantom.images} radiografías sintéticas de {params.phantom.size} píxeles, sin ningún paciente real"
     return Source(folder, "phantom", text, True, False, "")
 
@@ -175,7 +175,7 @@ def _pneumoniamnist(params: Params, cache: Path) -> Source:
 
     stat = archive.stat()
     key = {"size": size, "bytes": stat.st_size, "time": stat.st_mtime_ns, "class_names": params.class_names}
-    folder = cached(cache, "pneumoniamnist", key, build, modules=("sources",))
+    folder = cached(cache, "pneumoniamnist", key, build, modules=("data/sources",))
     text = f"PneumoniaMNIST a {size} píxeles; no dice de qué paciente es cada imagen"
     if hashlib.md5(archive.read_bytes()).hexdigest() != _MNIST_MD5[size]:
         text += "; el archivo no es el publicado (su suma MD5 es otra)"

@@ -113,7 +113,7 @@ def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: s
         "store",
         key,
         lambda partial: _decode_all(partial, files, list(unique["sha256"]), image_size),
-        modules=("store",),
+        modules=("data/store",),
     )
     images = np.load(stored / "images.npy", mmap_mode="r")
     rows = np.searchsorted(unique["sha256"].to_numpy(dtype=str), table["sha256"].to_numpy(dtype=str))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.evaluation import METRICS, by_seed, intervals, probability, subgroup_metrics
-from neumo.prediction import combine
+from neumo.evaluation.metrics import METRICS, by_seed, intervals, probability, subgroup_metrics
+from neumo.predict import combine
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -88,7 +88,7 @@ def _closure(names: set[str]) -> tuple[str, ...]:
     while pending:
         name = pending.pop()
         seen.add(name)
-        outside = {"report/tasks", "sources"} if name == "run" else set()
+        outside = {"report/graph", "data/sources"} if name == "run" else set()
         pending |= _module_imports(name) - seen - outside
     return tuple(sorted(seen - {"progress", "errors"}))
 
@@ -198,7 +198,7 @@ def _meta(run: Run) -> dict[str, Any]:
 
 def _threshold_data(run: Run) -> dict[str, Any]:
     """Probabilidades en prueba del modelo elegido, con todas sus semillas, para el umbral interactivo."""
-    from neumo.card import chosen_scores
+    from neumo.studies.card import chosen_scores
 
     chosen = run.load("chosen")
     scores = chosen_scores(run.load("predictions_test"), chosen)

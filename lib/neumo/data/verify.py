@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo.cache import cached
-from neumo.manifest import CLASSES
-from neumo.store import to_grey
+from neumo.data.manifest import CLASSES
+from neumo.data.store import to_grey
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,7 @@ def _measurements(manifest: "pd.DataFrame", folder: Path, cache: str | Path | No
         lambda partial: _measure_all(unique, folder).to_csv(
             partial / "measures.csv", index=False, na_rep="nan"
         ),
-        modules=("verify", "store"),
+        modules=("data/verify", "data/store"),
     )
     return pd.read_csv(
         stored / "measures.csv", keep_default_na=False, na_values={"mean": "nan", "std": "nan"}

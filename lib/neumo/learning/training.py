@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-    from neumo.store import ImageSet
+    from neumo.data.store import ImageSet
 
-MODULES = ("models", "pipeline", "training", "store")
+MODULES = ("learning/networks", "learning/batches", "learning/training", "data/store")
 _NOT_DETERMINING = {"name", "decision"}
 
 
@@ -181,7 +181,8 @@ def train(
 def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", seed: int) -> None:
     import keras
 
-    from neumo import models, pipeline
+    from neumo.learning import batches as pipeline
+    from neumo.learning import networks as models
 
     if (folder / "history.json").is_file():  # se interrumpió al retirar los puntos de control
         _retire_checkpoints(folder)
@@ -235,7 +236,7 @@ def _inference_model(model: "keras.Model", experiment: Experiment) -> "keras.Mod
     """Copia la red sin el optimizador, que triplica el archivo; con sus seis vistas dentro si el experimento lo pide."""
     import keras
 
-    from neumo.models import with_views
+    from neumo.learning.networks import with_views
 
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
@@ -297,7 +298,7 @@ def recompute_batchnorm(model: "keras.Model", batches: Iterable) -> None:
     """
     import keras
 
-    from neumo.models import leaf_layers
+    from neumo.learning.networks import leaf_layers
 
     layers = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
@@ -338,7 +339,7 @@ def predict_logits(model: "keras.Model", pixels: np.ndarray) -> np.ndarray:
     -------
     (n,) float64 array
     """
-    from neumo.models import logit_model
+    from neumo.learning.networks import logit_model
 
     network = logit_model(model)
     channels = model.input_shape[-1]

@@ -68,7 +68,8 @@ def _slider(kind: str, start: float, low: float, high: float, label: str, **opti
 @_interactive
 def augmentation(pixels: np.ndarray, augmentation: "Augmentation") -> tuple:
     """Mueve la fuerza del aumento sobre una radiografía (S, S) uint8; 1 es lo que dicen los parámetros."""
-    from neumo import pipeline, plots
+    from neumo.figures import evaluation as plots
+    from neumo.learning import batches as pipeline
 
     def draw(strength: float, draw_number: int) -> tuple[Any, str]:
         ranges = {name: getattr(augmentation, name) * strength for name in RANGES}
@@ -89,7 +90,8 @@ def learning_rate(curves: "pd.DataFrame", *, steps: int) -> tuple:
     import ipywidgets as widgets
     import pandas as pd
 
-    from neumo import lr_finder, plots
+    from neumo.figures import evaluation as plots
+    from neumo.learning import lr_finder
 
     def draw(seed: int, smoothing: float, rule: str) -> tuple[Any, str]:
         one, options = curves[curves["seed"] == seed], {"smoothing": smoothing, "divergence": math.inf}
@@ -111,7 +113,8 @@ def learning_rate(curves: "pd.DataFrame", *, steps: int) -> tuple:
 @_interactive
 def threshold(y_true: Any, y_prob: Any, *, start: float = 0.5) -> tuple:
     """Mueve el umbral de decisión: matriz de confusión, sensibilidad, especificidad y valores predictivos."""
-    from neumo import evaluation, plots
+    from neumo.evaluation import metrics as evaluation
+    from neumo.figures import evaluation as plots
 
     def draw(value: float) -> tuple[Any, str]:
         measured = evaluation.binary_metrics(y_true, y_prob, threshold=value)
@@ -127,8 +130,8 @@ def errors(images: "pd.DataFrame", folder: Path, *, side: int = 160) -> tuple:
     """Recorre imágenes por tipo de respuesta, primero las más seguras; usa `y_true`, `probability` y `decision`."""
     import ipywidgets as widgets
 
-    from neumo import plots
-    from neumo.store import decode_grey
+    from neumo.data.store import decode_grey
+    from neumo.figures import evaluation as plots
 
     def draw(kind: str, page: int) -> tuple[Any, str]:
         real, said = KINDS[kind]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+    from neumo.data.store import ImageSet
     from neumo.params import Experiment, LrFinder
-    from neumo.store import ImageSet
 
 LAST_POINTS = 5
 """Puntos finales que las reglas no miran: son los de la divergencia."""
@@ -465,7 +465,11 @@ def find_learning_rate(
             curve.to_csv(folder / "curve.csv", index=False)
 
         folder = cached(
-            cache, "lr_finder", key, build, modules=("lr_finder", "models", "pipeline", "training")
+            cache,
+            "lr_finder",
+            key,
+            build,
+            modules=("learning/lr_finder", "learning/networks", "learning/batches", "learning/training"),
         )
         curves.append(pd.read_csv(folder / "curve.csv").assign(seed=seed))
     return pd.concat(curves, ignore_index=True)[["seed", "step", "learning_rate", "loss", "smoothed"]]
@@ -476,7 +480,9 @@ def _measure(
 ) -> "pd.DataFrame":
     import tensorflow as tf
 
-    from neumo import models, pipeline, training
+    from neumo.learning import batches as pipeline
+    from neumo.learning import networks as models
+    from neumo.learning import training
 
     tf.config.experimental.enable_op_determinism()
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo import evaluation
 from neumo.errors import NeumoError
+from neumo.evaluation import metrics as evaluation
 from neumo.report.display import Fragment, note
 from neumo.run import project_root
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo import references
-from neumo.anatomy import experiment_key, fit_batches, fresh_model, measured_once
 from neumo.errors import NeumoError
-from neumo.evaluation import argmax_decision, by_seed, metrics_table, paired_difference, probability
+from neumo.evaluation.metrics import argmax_decision, by_seed, metrics_table, paired_difference, probability
+from neumo.studies.anatomy import experiment_key, fit_batches, fresh_model, measured_once
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from neumo.data.store import ImageSet
+    from neumo.learning.training import Training
     from neumo.params import Experiment, LotShift
-    from neumo.store import ImageSet
-    from neumo.training import Training
 
-_MODULES = ("ablation", "models", "pipeline", "training", "store")
+_MODULES = ("studies/corrections", "learning/networks", "learning/batches", "learning/training", "data/store")
 LABELS = {
     "base": "la red original",
     "umbral": "umbral en lugar de arg-max",
@@ -91,7 +91,7 @@ def ablation(
     """
     import pandas as pd
 
-    from neumo import training
+    from neumo.learning import training
 
     trainings = training.train_all(recipes, image_set, seeds=seeds, cache=cache)
     moving = training.predictions(trainings, image_set, partition="val")
@@ -112,7 +112,7 @@ def recomputed_logits(
     import pandas as pd
 
     def measure() -> dict[str, "pd.DataFrame"]:
-        from neumo import training
+        from neumo.learning import training
 
         model = done.model()
         training.recompute_batchnorm(model, fit_batches(done.experiment, train_set, done.seed, 1)["x"])
@@ -282,8 +282,8 @@ def lot_shift_predictions(
     """
     import pandas as pd
 
-    from neumo import training
-    from neumo.split import LOTS, lot_shift
+    from neumo.data.split import LOTS, lot_shift
+    from neumo.learning import training
 
     if not experiments:
         raise NeumoError("No hay red que entrenar: ninguna de final_models se lee con umbral.")

@@ -11,19 +11,26 @@ import numpy as np
 
 from neumo import references
 from neumo.cache import cached, locked
-from neumo.evaluation import argmax_decision, classification_report, metrics_table
+from neumo.evaluation.metrics import argmax_decision, classification_report, metrics_table
 from neumo.progress import announce
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+    from neumo.data.store import ImageSet
     from neumo.params import Experiment, LrFinder
-    from neumo.store import ImageSet
 
 CLIPPED = -math.log(1e-7)
 """Lo más que puede valer, por imagen, una entropía cruzada calculada sobre probabilidades recortadas como Keras."""
-_MODULES = ("anatomy", "models", "pipeline", "training", "store", "lr_finder")
+_MODULES = (
+    "studies/anatomy",
+    "learning/networks",
+    "learning/batches",
+    "learning/training",
+    "data/store",
+    "learning/lr_finder",
+)
 _FREE = {"name", "decision", "epochs"}
 
 
@@ -186,7 +193,8 @@ def fresh_model(experiment: "Experiment", seed: int) -> "keras.Model":
     """Construye la red de un experimento desde una semilla y la compila con su tasa, constante."""
     import keras
 
-    from neumo import models, training
+    from neumo.learning import networks as models
+    from neumo.learning import training
 
     keras.backend.clear_session()
     training.set_seed(seed)
@@ -197,7 +205,7 @@ def fresh_model(experiment: "Experiment", seed: int) -> "keras.Model":
 
 def fit_batches(experiment: "Experiment", train_set: "ImageSet", seed: int, epochs: int) -> dict:
     """Devuelve los argumentos de `fit`: lotes de entrenamiento y sus épocas."""
-    from neumo import pipeline
+    from neumo.learning import batches as pipeline
 
     batches = pipeline.train_generator(
         train_set,
@@ -223,7 +231,7 @@ def untrained_logits(
     import pandas as pd
 
     def measure() -> dict[str, "pd.DataFrame"]:
-        from neumo.training import predict_logits
+        from neumo.learning.training import predict_logits
 
         logits = predict_logits(fresh_model(experiment, seed), image_set.pixels())
         return {"logits": pd.DataFrame({"logit": logits})}
@@ -362,7 +370,8 @@ def _measure_lag(
     import keras
     import pandas as pd
 
-    from neumo import pipeline, training
+    from neumo.learning import batches as pipeline
+    from neumo.learning import training
 
     model = fresh_model(experiment.model_copy(update={"batchnorm_momentum": 0.0}), seed)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -565,7 +574,7 @@ def _follow(
     batches = fit_batches(experiment, train_set, seed, epochs)
     model = fresh_model(experiment, seed)
     if stops is not None:
-        from neumo.lr_finder import LearningRateFinder
+        from neumo.learning.lr_finder import LearningRateFinder
 
         options = settings.model_dump(exclude={"repeats"}) | ({} if stops else {"divergence": math.inf})
         LearningRateFinder(lambda: model, **options).run(batches["x"], seed=seed)

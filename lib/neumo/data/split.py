@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neumo.data.manifest import CLASSES, PARTITIONS
 from neumo.errors import NeumoError
-from neumo.manifest import CLASSES, PARTITIONS
 
 if TYPE_CHECKING:
     import pandas as pd

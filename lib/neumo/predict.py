@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.cache import write_atomically
+from neumo.data.manifest import CLASSES, EXTENSIONS, image_paths
+from neumo.data.store import decode_grey, to_grey
 from neumo.errors import NeumoError
-from neumo.manifest import CLASSES, EXTENSIONS, image_paths
 from neumo.run import ARTEFACTS, Run
-from neumo.store import decode_grey, to_grey
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-    from neumo.training import Training
+    from neumo.learning.training import Training
 
 BATCH = 64
 OVERLAY_SIZE = 768
@@ -219,7 +219,7 @@ def _load_networks(files: Sequence[Path]) -> list[tuple["keras.Model", "keras.Mo
     with quiet_tensorflow():
         import keras
 
-        from neumo.models import logit_model
+        from neumo.learning.networks import logit_model
 
         loaded = []
         for file in files:
@@ -259,7 +259,7 @@ def _logits(network: "keras.Model", pixels: np.ndarray) -> np.ndarray:
 def _write_overlays(
     folder: Path, found: Sequence[tuple[str, str]], pixels: np.ndarray, networks: Sequence["keras.Model"]
 ) -> None:
-    from neumo.explain import grad_cam
+    from neumo.studies.maps import grad_cam
 
     heat = np.mean([grad_cam(network, pixels) for network in networks], axis=0)
     for (path, name), values in zip(found, heat, strict=True):
@@ -284,7 +284,7 @@ def overlay(path: str | Path, heat: np.ndarray) -> Any:
     """
     from PIL import Image, ImageOps
 
-    from neumo.explain import blend
+    from neumo.studies.maps import blend
 
     with Image.open(path) as image:
         grey = to_grey(ImageOps.exif_transpose(image))

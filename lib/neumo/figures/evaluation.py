@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.manifest import SPANISH
+from neumo.data.manifest import SPANISH
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,7 +255,7 @@ def lr_curve(
     ax : Axes, optional
         Ejes donde dibujar.
     """
-    from neumo.lr_finder import divergence_point
+    from neumo.learning.lr_finder import divergence_point
 
     ax = _axes(ax, (7.6, 3.9))
     rates, smoothed = curve["learning_rate"].to_numpy(), curve["smoothed"].to_numpy()
@@ -647,7 +647,7 @@ def intervals(
     by : str, optional
         Columna de los grupos que se comparan (por ejemplo, `model`).
     """
-    from neumo.evaluation import METRICS
+    from neumo.evaluation.metrics import METRICS
 
     names = list(dict.fromkeys(table["metric"]))
     groups = [(None, table)] if by is None else list(table.groupby(by, sort=False))
@@ -830,7 +830,7 @@ def heat_maps(
     """
     from PIL import Image
 
-    from neumo.explain import blend
+    from neumo.studies.maps import blend
 
     side, gap, wide = 192, 8, 1 + len(heat)
     columns = min(columns, len(images))

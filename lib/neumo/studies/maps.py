@@ -11,7 +11,7 @@ import numpy as np
 
 from neumo.cache import cached
 from neumo.errors import NeumoError
-from neumo.models import leaf_layers, one_view_logits
+from neumo.learning.networks import leaf_layers, one_view_logits
 from neumo.progress import announce
 from neumo.run import file_digest
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-    from neumo.store import ImageSet
+    from neumo.data.store import ImageSet
 
-MODULES = ("explain", "models")
+MODULES = ("studies/maps", "learning/networks")
 PASSES = 0.5
 """Correlación con la red barajada por debajo de la cual se admite que el mapa depende de los pesos; fijada de antemano."""
 SHORTCUTS = {
@@ -398,7 +398,7 @@ def lesion_masks(table: "pd.DataFrame", folder: Path, *, image_size: int) -> tup
     """
     from PIL import Image
 
-    from neumo.phantom import lesion_mask
+    from neumo.data.phantom import lesion_mask
 
     found = []
     for row, plate in enumerate(table.itertuples()):
@@ -604,7 +604,7 @@ def shortcut_table(
     """
     import pandas as pd
 
-    from neumo.evaluation import intervals
+    from neumo.evaluation.metrics import intervals
 
     rows = []
     for name, direction, scores in _shortcut_scores(features, table):

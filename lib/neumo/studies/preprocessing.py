@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.pipeline import DRAWS, affine_matrices, augment, draw_uniform, train_generator, warp
+from neumo.learning.batches import DRAWS, affine_matrices, augment, draw_uniform, train_generator, warp
 
 if TYPE_CHECKING:
     import pandas as pd
     import tensorflow as tf
 
+    from neumo.data.store import ImageSet
     from neumo.params import Augmentation
-    from neumo.store import ImageSet
 
 
 TRANSFORMS = {
@@ -100,7 +100,7 @@ def describe(generators: dict[str, "tf.data.Dataset"], sets: dict[str, "ImageSet
     """Resume cada generador mirando su primer lote: imágenes, lotes, forma, tipo, rango y orden."""
     import pandas as pd
 
-    from neumo.manifest import SPANISH
+    from neumo.data.manifest import SPANISH
 
     rows = []
     for name, generator in generators.items():

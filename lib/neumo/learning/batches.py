@@ -9,8 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from neumo.data.store import ImageSet
     from neumo.params import Augmentation
-    from neumo.store import ImageSet
 
 DRAWS = (
     "rotation",
