@@ -22,13 +22,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from neumo import hardware
 from neumo.data import manifest, sources, store
 from neumo.data.phantom import make_phantom
 from neumo.errors import NeumoError
 from neumo.learning import batches as pipeline
-from neumo.learning import networks as models
-from neumo.learning import training
-from neumo.params import Augmentation, Params, parse_overrides
+from neumo.learning import networks, training
+from neumo.params import Augmentation, Params
+from neumo.params_reader import parse_overrides
 from neumo.studies.preprocessing import image_data_generator
 
 SIZE = 224
@@ -155,15 +156,15 @@ def epoch(folder: Path, images: store.ImageSet, repeats: int) -> None:
     part = images.where(np.arange(len(images)) < 512)
     steps = len(part) // 32
     base = Params().attempts[0].model_copy(update={"image_size": SIZE, "channels": 3})
-    peer_model = training.compile_model(models.build(base, SIZE, 3), base)
+    peer_model = training.compile_model(networks.build(base, SIZE, 3), base)
     peer = theirs(folder, mode="rgb", **ORIGINAL)
     # El par recibe [0, 1]; la red escala dentro, así que se le devuelven los 0..255: cuesta lo mismo a las dos.
     for precision, target in (("float32", 1.05), ("bfloat16", 1.5)):
-        if precision == "bfloat16" and not models.has_bfloat16():
+        if precision == "bfloat16" and not hardware.has_bfloat16():
             print("época de la red en bfloat16: este procesador no lo tiene")
             continue
         experiment = base.model_copy(update={"precision": precision})
-        model = training.compile_model(models.build(experiment, SIZE, 3), experiment)
+        model = training.compile_model(networks.build(experiment, SIZE, 3), experiment)
 
         def batches(experiment=experiment):
             return pipeline.train_generator(

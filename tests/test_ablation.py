@@ -6,7 +6,7 @@ import pytest
 
 from neumo.errors import NeumoError
 from neumo.params import Experiment
-from neumo.studies import corrections as ablation
+from neumo.studies import corrections as lab
 from test_training import blobs
 
 EXPERIMENT = Experiment(
@@ -16,13 +16,13 @@ EXPERIMENT = Experiment(
 
 @pytest.mark.slow
 def test_ablation_reads_each_recipe_four_ways(tmp_path):
-    recipes = ablation.ablation_recipes(EXPERIMENT, Experiment(batchnorm_momentum=0.9, l2=0.001))
+    recipes = lab.ablation_recipes(EXPERIMENT, Experiment(batchnorm_momentum=0.9, l2=0.001))
     assert [r.name for r in recipes] == ["base", "inercia", "pesos", "aumento", "l2", "tasa", "todas"]
     sets = {"train": blobs(48), "val": blobs(16, seed=1)}
-    predictions = ablation.ablation(
+    predictions = lab.ablation(
         [recipes[0], recipes[1]], lambda name, image_size: sets[name], seeds=[0], cache=tmp_path
     )
-    table = ablation.ablation_table(predictions)
+    table = lab.ablation_table(predictions)
     assert len(table) == 2 * 2 * 2
     assert (table.query("decision == 'argmax'")["balanced_accuracy"] == 0.5).all()
     same = predictions.query("statistics == 'recomputed'").pivot(
@@ -45,7 +45,7 @@ def ablation_cells(base, weights):
 
 
 def test_effects_say_what_moved_and_from_where():
-    effects = ablation.ablation_effects(ablation_cells((0.5, 0.9), (0.5, 0.95)))
+    effects = lab.ablation_effects(ablation_cells((0.5, 0.9), (0.5, 0.95)))
     effects = effects.set_index(["correction", "setting"])
     assert effects.loc[("recalculo", "sola"), "change"] == pytest.approx(0.4)
     assert effects.loc[("recalculo", "sola"), "moves"]
@@ -56,9 +56,7 @@ def test_effects_say_what_moved_and_from_where():
 
 
 def test_all_together_is_every_correction_at_once():
-    base, *single, together = ablation.ablation_recipes(
-        EXPERIMENT, Experiment(batchnorm_momentum=0.9, l2=0.001)
-    )
+    base, *single, together = lab.ablation_recipes(EXPERIMENT, Experiment(batchnorm_momentum=0.9, l2=0.001))
     assert base.model_copy(update={"name": "prueba"}) == EXPERIMENT
     changed = {k for r in single for k in type(r).model_fields if getattr(r, k) != getattr(base, k)} - {
         "name"
@@ -80,7 +78,7 @@ def predictions(shift):
 
 
 def test_paired_differences_read_the_original_with_argmax():
-    found = ablation.paired_differences(
+    found = lab.paired_differences(
         predictions(2.0), threshold={"reparado": 0.5}, decisions={"original": "argmax"}, resamples=200
     ).set_index("metric")
     assert set(found["pair"]) == {"reparado − original"}
@@ -90,8 +88,8 @@ def test_paired_differences_read_the_original_with_argmax():
 
 
 def test_effects_are_written_beside_what_the_original_said():
-    effects = ablation.ablation_effects(ablation_cells((0.5, 0.9), (0.5, 0.95)))
-    table = ablation.effects_table(effects, claims=dict.fromkeys(ablation.LABELS, "frase"))
+    effects = lab.ablation_effects(ablation_cells((0.5, 0.9), (0.5, 0.95)))
+    table = lab.effects_table(effects, claims=dict.fromkeys(lab.LABELS, "frase"))
     row = table.set_index("corrección").loc["pesos de clase"]
     assert row["reparada"] == "+0.050 [+0.050, +0.050] ●"
     assert row["arg-max"] == "+0.000 [+0.000, +0.000]"
@@ -108,7 +106,7 @@ def test_the_lot_table_joins_the_directions_seed_by_seed():
     table["y_true"] = table["image"] % 2
     table["path"] = table["group"] = table["direction"] + table["image"].astype(str)
     table["logit"] = rng.normal(table["y_true"] + (table["direction"] == "IM"))
-    shown = ablation.lot_shift_table(table).set_index("entrenada con")["AUC"]
+    shown = lab.lot_shift_table(table).set_index("entrenada con")["AUC"]
     pooled = [roc_auc_score(part["y_true"], part["logit"]) for _, part in table.groupby("seed")]
     assert shown["las dos"] == f"{np.mean(pooled):.3f} ± {np.std(pooled, ddof=1):.3f}"
     assert shown["IM"] != shown["las dos"]
@@ -117,4 +115,4 @@ def test_the_lot_table_joins_the_directions_seed_by_seed():
 
 def test_lots_without_a_network_read_by_threshold_say_so(tmp_path):
     with pytest.raises(NeumoError, match="final_models"):
-        ablation.lot_shift_predictions([], lambda **_: None, seeds=[0], cache=tmp_path)
+        lab.lot_shift_predictions([], lambda **_: None, seeds=[0], cache=tmp_path)

@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neumo.params import Experiment, LrFinder
-from neumo.studies import anatomy
+from neumo.studies import anatomy as lab
+from neumo.studies import experiments
 from test_training import blobs
 
 EXPERIMENT = Experiment(
@@ -18,8 +19,8 @@ EXPERIMENT = Experiment(
 @example(0.99, 0.99, 1.01)
 @given(st.floats(1e-6, 50.0), st.sampled_from([0.5, 0.9, 0.99]), st.sampled_from([1.01, 2.0]))
 def test_lag_steps_match_a_simulation(true, momentum, factor):
-    steps = anatomy.lag_steps(1.0, true, momentum, factor=factor)
-    curve = anatomy.moving_average(np.full(steps + 1, true), momentum=momentum)
+    steps = lab.lag_steps(1.0, true, momentum, factor=factor)
+    curve = experiments.moving_average(np.full(steps + 1, true), momentum=momentum)
 
     def inside(step, slack):  # en el borde justo, el redondeo puede caer a un lado o al otro
         value = curve[max(step - 1, 0)]
@@ -30,14 +31,14 @@ def test_lag_steps_match_a_simulation(true, momentum, factor):
 
 
 def test_lag_steps_of_a_quiet_layer():
-    assert anatomy.lag_steps(1.0, 3.5e-5, 0.99) == pytest.approx(1030, abs=15)
-    assert anatomy.lag_steps(1.0, 3.5e-5, 0.99, factor=1.01) == pytest.approx(1480, abs=15)
-    assert anatomy.lag_steps(1.0, 3.5e-5, 0.9) < 100
+    assert lab.lag_steps(1.0, 3.5e-5, 0.99) == pytest.approx(1030, abs=15)
+    assert lab.lag_steps(1.0, 3.5e-5, 0.99, factor=1.01) == pytest.approx(1480, abs=15)
+    assert lab.lag_steps(1.0, 3.5e-5, 0.9) < 100
 
 
 @given(*[st.booleans()] * 4)
 def test_a_contradiction_discards_and_proof_needs_a_cure(reproduces, cures, possible, contradicts):
-    verdict = anatomy.verdict(reproduces=reproduces, cures=cures, possible=possible, contradicts=contradicts)
+    verdict = lab.verdict(reproduces=reproduces, cures=cures, possible=possible, contradicts=contradicts)
     assert (verdict == "descartado") == contradicts
     assert (verdict == "demostrado") == (reproduces and cures and not contradicts)
     assert (verdict == "no demostrado") == (not reproduces and not possible and not contradicts)
@@ -50,21 +51,21 @@ def test_argmax_gives_the_original_table_digit_by_digit_whatever_the_model(proba
     prob = {"good": np.clip(y + rng.normal(0, 0.2, len(y)), 0, 1), "random": rng.random(len(y))}.get(
         probability, np.ones(len(y))
     )
-    digits = anatomy.original_digits(y, prob)
+    digits = lab.original_digits(y, prob)
     assert len(digits) == 13
     assert digits["equal"].all(), digits[~digits["equal"]]
 
 
 def test_the_original_table_needs_the_original_counts():
-    assert not anatomy.original_digits(np.repeat([0, 1], 500), np.ones(1000))["equal"].all()
+    assert not lab.original_digits(np.repeat([0, 1], 500), np.ones(1000))["equal"].all()
 
 
 def test_arithmetic_of_the_quoted_figures():
-    assert anatomy.wrong_logit(488.9123, 0.8794) == pytest.approx(4054, abs=0.5)
-    assert pytest.approx(16.1, abs=0.05) == anatomy.CLIPPED
+    assert lab.wrong_logit(488.9123, 0.8794) == pytest.approx(4054, abs=0.5)
+    assert pytest.approx(16.1, abs=0.05) == lab.CLIPPED
     share = 783 / 1060
-    assert anatomy.shuffled_accuracy(share, share) == pytest.approx(0.61, abs=0.005)
-    assert anatomy.hits(0.7386, 352) == [260]
+    assert lab.shuffled_accuracy(share, share) == pytest.approx(0.61, abs=0.005)
+    assert lab.hits(0.7386, 352) == [260]
 
 
 def test_moving_statistics_are_those_of_keras():
@@ -72,13 +73,13 @@ def test_moving_statistics_are_those_of_keras():
     networks = {}
     for momentum in (0.0, 0.9):
         experiment = EXPERIMENT.model_copy(update={"batchnorm_momentum": momentum})
-        model = anatomy.fresh_model(experiment, 3)
+        model = experiments.fresh_model(experiment, 3)
         seen = []
-        for images, labels in anatomy.fit_batches(experiment, blobs(48), 3, 1)["x"]:
+        for images, labels in experiments.fit_batches(experiment, blobs(48), 3, 1)["x"]:
             model.train_on_batch(images, labels)
             seen.append(model.layers[3].moving_variance.numpy())
         networks[momentum] = (model, np.array(seen))
-    ours = anatomy.moving_average(networks[0.0][1], momentum=0.9)
+    ours = experiments.moving_average(networks[0.0][1], momentum=0.9)
     np.testing.assert_allclose(ours, networks[0.9][1], rtol=1e-5)
     for a, b in zip(*(network.trainable_weights for network, _ in networks.values()), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
@@ -87,15 +88,15 @@ def test_moving_statistics_are_those_of_keras():
 def test_batchnorm_lag_is_seen_and_not_measured_twice(tmp_path):
     options = {"momenta": (0.99, 0.5), "epochs": 2, "seed": 1, "cache": tmp_path}
     sets = blobs(96), blobs(32, seed=1)
-    found = anatomy.batchnorm_lag(EXPERIMENT, *sets, **options)
+    found = experiments.batchnorm_lag(EXPERIMENT, *sets, **options)
     before = sorted((tmp_path / "anatomy").iterdir())
     pd.testing.assert_frame_equal(
-        anatomy.batchnorm_lag(EXPERIMENT, *sets, **options)["logits"], found["logits"]
+        experiments.batchnorm_lag(EXPERIMENT, *sets, **options)["logits"], found["logits"]
     )
     assert sorted((tmp_path / "anatomy").iterdir()) == before
-    metrics = anatomy.lag_metrics(found["logits"])
+    metrics = lab.lag_metrics(found["logits"])
     assert set(metrics["mode"]) == {"0.99", "0.5", "batch", "recomputed"}
-    delays = anatomy.lag_table(found["variances"]).set_index(["layer", "momentum"])
+    delays = lab.lag_table(found["variances"]).set_index(["layer", "momentum"])
     assert delays.loc[(1, 0.99), "times_too_large"] > 5
     assert delays.loc[(1, 0.5), "times_too_large"] < delays.loc[(1, 0.99), "times_too_large"] / 10
     assert np.isnan(delays.loc[(1, 0.99), "measured"])
@@ -118,19 +119,19 @@ def lag_metrics(inference, batch, positive):
     ],
 )
 def test_lag_verdict_follows_the_figures(inference, batch, positive, expected):
-    found = anatomy.lag_evidence(lag_metrics(inference, batch, positive), momentum=0.99)
+    found = lab.lag_evidence(lag_metrics(inference, batch, positive), momentum=0.99)
     assert found["verdict"] == expected
 
 
 def test_two_columns_of_labels_stop_keras(tmp_path):
-    errors = anatomy.categorical_errors(cache=tmp_path)
+    errors = experiments.categorical_errors(cache=tmp_path)
     assert (errors["error"] == "ValueError").all()
     assert errors["message"].str.len().min() > 20
 
 
 @pytest.mark.slow
 def test_rates_are_measured_from_logits(tmp_path):
-    measured = anatomy.rate_experiment(
+    measured = experiments.rate_experiment(
         EXPERIMENT,
         blobs(48),
         blobs(16, seed=1),
@@ -141,8 +142,8 @@ def test_rates_are_measured_from_logits(tmp_path):
         seed=0,
         cache=tmp_path,
     )
-    table = anatomy.rate_metrics(measured).set_index("condition")
+    table = lab.rate_metrics(measured).set_index("condition")
     assert list(table.index) == ["tasa 0.003", "tras la búsqueda detenida", "tras la búsqueda entera"]
-    assert (table["clipped_loss"] <= min(anatomy.CLIPPED, np.inf)).all()
+    assert (table["clipped_loss"] <= min(lab.CLIPPED, np.inf)).all()
     assert (table["clipped_loss"] <= table["loss"] + 1e-9).all()
     assert table.loc["tras la búsqueda entera", "largest_logit"] > table.loc["tasa 0.003", "largest_logit"]

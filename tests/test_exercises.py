@@ -8,7 +8,7 @@ import pytest
 
 from neumo.__main__ import main
 from neumo.errors import NeumoError
-from neumo.evaluation import metrics as evaluation
+from neumo.evaluation.metrics import binary_metrics
 from neumo.params import Params
 from neumo.report.execute import execute_chapter
 from neumo.run import Run
@@ -99,7 +99,7 @@ def test_the_source_is_clean(name):
 
 
 def measured(case):
-    return evaluation.binary_metrics(case["y_true"], case["probability"])
+    return binary_metrics(case["y_true"], case["probability"])
 
 
 def by_image(case):

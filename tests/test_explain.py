@@ -3,7 +3,9 @@ import pandas as pd
 import pytest
 
 from neumo.errors import NeumoError
-from neumo.studies import maps as explain
+from neumo.evaluation.intervals import mean_interval
+from neumo.learning.grad_cam import grad_cam, target_layer
+from neumo.studies import maps, shortcuts
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +51,14 @@ def nested(keras, model):
 
 def test_grad_cam_finds_the_cell_that_decides(keras, images):
     model = known_network(keras)
-    bright = explain.grad_cam(model, images)
+    bright = grad_cam(model, images)
     assert bright.shape == images.shape
     assert bright.max() == 1
     assert bright.min() >= 0
     assert np.unravel_index(bright[0].argmax(), (16, 16)) in [(r, c) for r in range(4) for c in range(12, 16)]
     assert bright[0, 8:, :8].max() == 0
     assert not bright[1].any()  # ninguna celda pasa de 100: no hay evidencia
-    dark = explain.grad_cam(model, images, toward=0)
+    dark = grad_cam(model, images, toward=0)
     assert dark[0, 14, 1] == dark[0].max() == 1
     assert dark[0, :8, 8:].max() == 0
 
@@ -65,29 +67,29 @@ def test_grad_cam_is_the_same_in_nested_sequential_and_averaged_networks(keras, 
     from neumo.learning.networks import with_views
 
     model = known_network(keras)
-    expected = explain.grad_cam(model, images)
+    expected = grad_cam(model, images)
     for other in (sequential(keras, model), nested(keras, model), with_views(model)):
-        np.testing.assert_allclose(explain.grad_cam(other, images), expected, atol=1e-6)
+        np.testing.assert_allclose(grad_cam(other, images), expected, atol=1e-6)
 
 
 def test_grad_cam_leaves_the_network_as_it_was(keras, images):
     model = known_network(keras)
     before = model(images[..., None].astype("float32")).numpy()
-    explain.grad_cam(model, images)
-    explain.randomisation(model, images, steps=2, draws=2)
+    grad_cam(model, images)
+    maps.randomisation(model, images, steps=2, draws=2)
     np.testing.assert_array_equal(model(images[..., None].astype("float32")).numpy(), before)
-    assert "call" not in vars(explain.target_layer(model))
+    assert "call" not in vars(target_layer(model))
 
 
 def test_grad_cam_needs_a_layer_with_a_plane(keras):
     flat = keras.Sequential([keras.Input((16,)), keras.layers.Dense(1, activation="sigmoid")])
     with pytest.raises(NeumoError, match="plano de imagen"):
-        explain.target_layer(flat)
+        target_layer(flat)
 
 
 def test_randomisation_measures_the_whole_cascade(keras):
     images = np.random.default_rng(0).integers(0, 255, (3, 16, 16), dtype=np.uint8)
-    table = explain.randomisation(known_network(keras), images, steps=6, draws=2)
+    table = maps.randomisation(known_network(keras), images, steps=6, draws=2)
     assert table.groupby("draw").size().tolist() == [6, 6]  # dos capas con pesos, tres imágenes
     assert table["fraction"].iloc[-1] == 1
     assert table["correlation"].between(-1, 1).all()
@@ -97,15 +99,15 @@ def test_a_map_in_the_lesion_beats_both_kinds_of_chance():
     masks = np.zeros((4, 8, 8), bool)
     for i, (row, column) in enumerate([(0, 0), (0, 4), (4, 0), (4, 4)]):
         masks[i, row : row + 4, column : column + 4] = True
-    found = explain.localisation(masks * 1.0, masks)
+    found = maps.localisation(masks * 1.0, masks)
     assert found[["hit", "share"]].to_numpy().tolist() == [[1, 1]] * 4
     assert found["area"].tolist() == [0.25] * 4
     assert found["hit_swapped"].tolist() == found["share_swapped"].tolist() == [0] * 4
     centre = np.zeros((4, 8, 8))
     centre[:, 0, 0] = 1  # mira siempre al mismo sitio: acierta una vez, y también con mapas ajenos
-    assert explain.localisation(centre, masks)["hit"].tolist() == [1, 0, 0, 0]
-    assert explain.localisation(centre, masks)["hit_swapped"].tolist() == [1, 0, 0, 0]
-    assert explain.localisation(np.zeros((4, 8, 8)), masks)["hit"].sum() == 0
+    assert maps.localisation(centre, masks)["hit"].tolist() == [1, 0, 0, 0]
+    assert maps.localisation(centre, masks)["hit_swapped"].tolist() == [1, 0, 0, 0]
+    assert maps.localisation(np.zeros((4, 8, 8)), masks)["hit"].sum() == 0
 
 
 def test_rank_correlation_agrees_with_scipy():
@@ -113,18 +115,18 @@ def test_rank_correlation_agrees_with_scipy():
 
     a, b = np.random.default_rng(1).integers(0, 5, (2, 3, 6, 6))
     expected = [spearmanr(x.ravel(), y.ravel()).statistic for x, y in zip(a, b, strict=True)]
-    np.testing.assert_allclose(explain.rank_correlation(a, b), expected)
+    np.testing.assert_allclose(maps.rank_correlation(a, b), expected)
 
 
 def test_mean_interval_is_wider_when_patients_repeat():
     values = np.repeat(np.random.default_rng(2).random(20), 5)
-    _, low, high = explain.mean_interval(values)
-    _, wide_low, wide_high = explain.mean_interval(values, groups=np.repeat(np.arange(20), 5))
+    _, low, high = mean_interval(values)
+    _, wide_low, wide_high = mean_interval(values, groups=np.repeat(np.arange(20), 5))
     assert wide_high - wide_low > 1.5 * (high - low)
 
 
 @pytest.fixture
-def shortcuts():
+def planted():
     """Ficheros cuyo tamaño delata la clase (menos bytes, PNEUMONIA) y nada más."""
     rng = np.random.default_rng(3)
     y = rng.integers(0, 2, 300)
@@ -134,14 +136,14 @@ def shortcuts():
     inspection = pd.DataFrame({"size": 1000.0 - 900 * y + rng.random(300), "width": 100, "height": 80})
     inspection["mean"] = rng.uniform(100, 120, 300)
     inspection["path"] = [f"{i}.jpeg" for i in range(300)]
-    return explain.shortcut_features(inspection, rng.integers(0, 255, (300, 32, 32), dtype=np.uint8)), table
+    return shortcuts.shortcut_features(inspection, rng.integers(0, 255, (300, 32, 32), dtype=np.uint8)), table
 
 
-def test_a_leaking_file_size_is_found_and_noise_is_not(shortcuts):
-    result = explain.shortcut_table(*shortcuts, resamples=200).set_index(["feature", "partition"])
+def test_a_leaking_file_size_is_found_and_noise_is_not(planted):
+    result = shortcuts.shortcut_table(*planted, resamples=200).set_index(["feature", "partition"])
     assert result.loc[("size", "test"), "value"] == 1
     assert result.loc[("size", "test"), "direction"] == -1
-    assert result.loc[(explain.TOGETHER, "val"), "value"] > 0.95
+    assert result.loc[(shortcuts.TOGETHER, "val"), "value"] > 0.95
     low, high = result.loc[("mean", "test"), ["low", "high"]]
     assert low < 0.5 < high
     assert result.loc[("aspect", "val"), "value"] == 0.5  # constante: no dice nada
@@ -153,15 +155,15 @@ def test_features_see_border_and_sharpness():
     blurred = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (32, 1))[None]
     inspection = pd.DataFrame({"size": [1, 1], "width": [64, 64], "height": [32, 32], "mean": [1.0, 1.0]})
     inspection["path"] = ["a", "b"]
-    features = explain.shortcut_features(inspection, np.concatenate([dark, blurred]))
+    features = shortcuts.shortcut_features(inspection, np.concatenate([dark, blurred]))
     assert features["border"].iloc[0] == 200
     assert features["aspect"].tolist() == [2, 2]
     assert features["sharpness"]["a"] > features["sharpness"]["b"]
 
 
-def test_a_network_that_follows_the_shortcut_is_caught(shortcuts):
-    features, table = shortcuts
+def test_a_network_that_follows_the_shortcut_is_caught(planted):
+    features, table = planted
     follows = pd.DataFrame({"y_true": table["y"], "logit": features["border"].to_numpy()})
-    use = explain.shortcut_use(features, follows).set_index("feature")
+    use = shortcuts.shortcut_use(features, follows).set_index("feature")
     assert use.loc["border"].round(9).tolist() == [1, 1]
     assert use.loc["mean"].abs().max() < 0.3

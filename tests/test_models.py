@@ -4,8 +4,9 @@ import sys
 import numpy as np
 import pytest
 
+from neumo import hardware
 from neumo.errors import NeumoError
-from neumo.learning import networks as models
+from neumo.learning import networks
 from neumo.params import Experiment
 
 ORIGINAL = [
@@ -20,7 +21,7 @@ def pixels(count=3, size=32, channels=1):
 
 
 def test_original_has_the_reports_thirteen_layers_in_order():
-    table = models.layer_table(models.build(Experiment(l2=0.001), 64, 3))
+    table = networks.layer_table(networks.build(Experiment(l2=0.001), 64, 3))
     assert table["type"].tolist() == ["Rescaling", *ORIGINAL]
     assert table["output_shape"].iloc[1] == "62 × 62 × 32"
     assert table["parameters"].iloc[[1, 3, 4]].tolist() == [3 * 9 * 32 + 32, 4 * 32, 32 * 9 * 64 + 64]
@@ -29,7 +30,7 @@ def test_original_has_the_reports_thirteen_layers_in_order():
 
 
 def test_original_takes_l2_and_momentum_from_the_experiment():
-    model = models.build(Experiment(l2=0.001, batchnorm_momentum=0.9), 32, 1)
+    model = networks.build(Experiment(l2=0.001, batchnorm_momentum=0.9), 32, 1)
     assert model.layers[-2].kernel_regularizer.l2 == pytest.approx(0.001)
     assert model.layers[3].momentum == 0.9
 
@@ -37,7 +38,7 @@ def test_original_takes_l2_and_momentum_from_the_experiment():
 @pytest.mark.parametrize("network", ["original", "residual", "transfer"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_raw_pixels_in_float32_probability_out(network, precision):
-    model = models.build(Experiment(network=network, precision=precision, width=8), 32, 1)
+    model = networks.build(Experiment(network=network, precision=precision, width=8), 32, 1)
     probability = model(pixels(), training=False).numpy()
     assert probability.shape == (3, 1)
     assert probability.dtype == np.float32
@@ -45,28 +46,30 @@ def test_raw_pixels_in_float32_probability_out(network, precision):
 
 
 def test_residual_ignores_exposure_and_contrast():
-    model = models.build(Experiment(network="residual", width=8), 32, 1)
+    model = networks.build(Experiment(network="residual", width=8), 32, 1)
     images = pixels().astype(np.float32)
     np.testing.assert_allclose(model(images), model(0.4 * images + 60), atol=2e-3)
 
 
 def test_logits_and_views_are_consistent_with_probability():
-    model = models.build(Experiment(network="residual", width=8), 32, 1)
+    model = networks.build(Experiment(network="residual", width=8), 32, 1)
     images = pixels().astype(np.float32)
-    logits = models.logit_model(model)(images).numpy()
+    logits = networks.logit_model(model)(images).numpy()
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), model(images), atol=1e-6)
-    views = models.with_views(model)
+    views = networks.with_views(model)
     np.testing.assert_allclose(views(images), views(images[:, :, ::-1]), atol=1e-6)
-    np.testing.assert_allclose(models.one_view_logits(views)(images), logits, atol=1e-6)
+    np.testing.assert_allclose(networks.one_view_logits(views)(images), logits, atol=1e-6)
     # De lejos o de cerca, un gris liso es el mismo gris: las seis vistas coinciden con una.
     flat = np.full_like(images, 90)
-    np.testing.assert_allclose(models.logit_model(views)(flat), models.logit_model(model)(flat), atol=1e-4)
-    assert np.abs(models.logit_model(views)(images) - logits).max() > 1e-4
+    np.testing.assert_allclose(
+        networks.logit_model(views)(flat), networks.logit_model(model)(flat), atol=1e-4
+    )
+    assert np.abs(networks.logit_model(views)(images) - logits).max() > 1e-4
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # de Keras, al guardar
 def test_saved_file_works_alone_in_another_process(tmp_path):
-    model = models.with_views(models.build(Experiment(network="residual", width=8), 32, 1))
+    model = networks.with_views(networks.build(Experiment(network="residual", width=8), 32, 1))
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "pixels.npy", pixels())
     code = (
@@ -85,13 +88,13 @@ def test_transfer_without_network_says_what_to_do(monkeypatch):
     def offline(**options):
         raise OSError("sin red")
 
-    monkeypatch.setattr(keras.applications, models.BACKBONE, offline)
+    monkeypatch.setattr(keras.applications, networks.BACKBONE, offline)
     with pytest.raises(NeumoError, match=r"imagenet.*red"):
-        models.build(Experiment(network="transfer", weights="imagenet"), 96, 1)
+        networks.build(Experiment(network="transfer", weights="imagenet"), 96, 1)
 
 
 def test_auto_precision_follows_the_processor(monkeypatch, tmp_path):
     for flags, policy in [("fpu avx512_bf16", "mixed_bfloat16"), ("fpu avx2", "float32")]:
         (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
-        monkeypatch.setattr(models, "_CPU_INFO", str(tmp_path / "cpuinfo"))
-        assert models.policy_name("auto") == policy
+        monkeypatch.setattr(hardware, "_CPU_INFO", str(tmp_path / "cpuinfo"))
+        assert networks.policy_name("auto") == policy

@@ -7,7 +7,9 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 import report_example as example
-from neumo.report.render import pdf, render, render_index
+from neumo.report.index import render_index
+from neumo.report.pdf import pdf
+from neumo.report.render import render
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("chromium"), reason="hace falta Chromium: apt install chromium"

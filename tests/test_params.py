@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neumo.errors import NeumoError
-from neumo.params import Params, load, parse_overrides
+from neumo.params import Params
+from neumo.params_reader import load, parse_overrides
 from neumo.params_writer import demo_yaml, literal, parameters_table
 
 ROOT = Path(__file__).parents[1]

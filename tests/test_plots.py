@@ -8,9 +8,16 @@ import pytest
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from neumo.evaluation import metrics as evaluation
-from neumo.figures import evaluation as plots
+from neumo.evaluation.calibration import reliability_table
+from neumo.evaluation.intervals import curve_band, intervals
+from neumo.evaluation.metrics import confusion, probability
+from neumo.evaluation.thresholds import operating_points, pr_table, predictive_values, roc_table
+from neumo.figures import evaluation as evaluation_figures
+from neumo.figures import learning as learning_figures
+from neumo.figures import studies as studies_figures
+from neumo.figures.style import PNEUMONIA, spread
 from neumo.learning import lr_finder
+from neumo.words import rate_text
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +41,8 @@ def scored():
 
 
 def test_confusion_matrix_shows_counts_and_row_percentages_in_order():
-    table = evaluation.confusion([0] * 4 + [1] * 6, [0, 0, 0, 1] + [1] * 6)
-    ax = plots.confusion_matrix(table)
+    table = confusion([0] * 4 + [1] * 6, [0, 0, 0, 1] + [1] * 6)
+    ax = evaluation_figures.confusion_matrix(table)
     assert texts(ax) == ["3\n75.0 %", "1\n25.0 %", "0\n0.0 %", "6\n100.0 %"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["NORMAL", "PNEUMONIA"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["NORMAL", "PNEUMONIA"]
@@ -44,8 +51,8 @@ def test_confusion_matrix_shows_counts_and_row_percentages_in_order():
 
 
 def test_confusion_matrices_fill_a_grid():
-    table = evaluation.confusion([0, 1], [0, 1])
-    axes = plots.confusion_matrices({f"intento_{i}": table for i in range(5)}, columns=3)
+    table = confusion([0, 1], [0, 1])
+    axes = evaluation_figures.confusion_matrices({f"intento_{i}": table for i in range(5)}, columns=3)
     assert axes.shape == (2, 3)
     assert [ax.get_title(loc="left") or ax.get_title() for ax in axes.flat[:5]] == [
         f"intento_{i}" for i in range(5)
@@ -54,63 +61,60 @@ def test_confusion_matrices_fill_a_grid():
 
 
 def test_curves_share_axes_and_carry_their_band(scored):
-    y, prob = scored.y_true, evaluation.probability(scored.logit)
-    band = evaluation.curve_band(y, prob, resamples=50)
-    ax = plots.roc(evaluation.roc_table(y, prob), band=band, point=(0.2, 0.8), label="a")
-    assert plots.roc(evaluation.roc_table(y, 1 - prob), label="b", color=plots.PNEUMONIA, ax=ax) is ax
+    y, prob = scored.y_true, probability(scored.logit)
+    band = curve_band(y, prob, resamples=50)
+    ax = evaluation_figures.roc(roc_table(y, prob), band=band, point=(0.2, 0.8), label="a")
+    assert evaluation_figures.roc(roc_table(y, 1 - prob), label="b", color=PNEUMONIA, ax=ax) is ax
     assert [text.get_text() for text in ax.get_legend().texts] == ["a", "b"]
     assert len(ax.collections) == 1
-    ax = plots.precision_recall(
-        evaluation.pr_table(y, prob), band=band, prevalence=y.mean(), point=(0.8, 0.9)
+    ax = evaluation_figures.precision_recall(
+        pr_table(y, prob), band=band, prevalence=y.mean(), point=(0.8, 0.9)
     )
     assert texts(ax) == ["prevalencia"]
 
 
 def test_intervals_show_numbers_and_hollow_points_for_wilson(scored):
     y = scored.y_true
-    table = evaluation.intervals(
+    table = intervals(
         y, np.where(y == 1, 0.9, scored.logit > 0), metrics=["sensitivity", "auc"], resamples=50
     )
-    ax = plots.intervals(table)
+    ax = evaluation_figures.intervals(table)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["sensibilidad", "AUC"]
     assert texts(ax)[0].startswith("1.000 [")
     faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
     assert faces[0] == "white"
     assert faces[1] != "white"
-    ax = plots.intervals(pd.concat([table.assign(model=name) for name in "ab"]), by="model")
+    ax = evaluation_figures.intervals(pd.concat([table.assign(model=name) for name in "ab"]), by="model")
     assert [text.get_text() for text in ax.get_legend().texts] == ["a", "b"]
     assert texts(ax) == []
 
 
 def test_calibration_draws_before_and_after(scored):
     y, z = scored.y_true, scored.logit
-    tables = {
-        name: evaluation.reliability_table(y, evaluation.probability(z * k))
-        for name, k in (("antes", 3), ("después", 1))
-    }
-    ax = plots.calibration(tables)
+    tables = {name: reliability_table(y, probability(z * k)) for name, k in (("antes", 3), ("después", 1))}
+    ax = evaluation_figures.calibration(tables)
     assert [text.get_text() for text in ax.get_legend().texts] == ["antes", "después"]
 
 
 def test_score_histogram_counts_every_image(scored):
     scored.loc[:1, "logit"] = [np.inf, -5000.0]
-    ax = plots.score_histogram(scored, threshold=0.5)
+    ax = evaluation_figures.score_histogram(scored, threshold=0.5)
     assert sum(patch.get_height() for patch in ax.patches if hasattr(patch, "get_height")) == 200
     assert texts(ax) == ["umbral 0.5"]
     assert "0.5" in [label.get_text() for label in ax.get_xticklabels()]
 
 
 def test_thresholds_join_policies_that_agree(scored):
-    points = evaluation.operating_points(scored.y_true, evaluation.probability(scored.logit))
-    ax = plots.thresholds(points, marks={"fijo": 0.5, "F1": 0.5, "Youden": 0.6})
+    points = operating_points(scored.y_true, probability(scored.logit))
+    ax = evaluation_figures.thresholds(points, marks={"fijo": 0.5, "F1": 0.5, "Youden": 0.6})
     assert texts(ax) == ["fijo\nF1", "Youden"]
 
 
 def test_predictive_values_and_gallery():
-    ax = plots.predictive_values(evaluation.predictive_values(0.9, 0.8), observed=0.6)
+    ax = evaluation_figures.predictive_values(predictive_values(0.9, 0.8), observed=0.6)
     assert texts(ax) == ["en estos datos"]
     table = pd.DataFrame({"y_true": [0, 1], "probability": [0.9, 0.1], "subtype": ["", "virus"]})
-    axes = plots.error_gallery(np.zeros((2, 8, 8), np.uint8), table)
+    axes = evaluation_figures.error_gallery(np.zeros((2, 8, 8), np.uint8), table)
     assert [ax.get_title(loc="left") for ax in axes.flat] == [
         "real: NORMAL\nprob. 0.900",
         "real: PNEUMONIA (virus)\nprob. 0.100",
@@ -120,7 +124,7 @@ def test_predictive_values_and_gallery():
 def test_heat_maps_put_every_model_beside_its_radiograph():
     images = np.zeros((3, 32, 32), np.uint8)
     heat = {"original": np.ones((3, 32, 32)), "mejorado": np.zeros((3, 48, 48))}
-    axes = plots.heat_maps(images, heat, ["a", "b", "c"])
+    axes = studies_figures.heat_maps(images, heat, ["a", "b", "c"])
     assert axes.shape == (2, 2)
     assert [text.get_text() for text in axes[0, 0].texts if text.get_text()] == ["original", "mejorado", "a"]
     assert not axes[1, 1].images
@@ -134,7 +138,7 @@ def test_heat_maps_put_every_model_beside_its_radiograph():
 def test_cascade_starts_at_the_trained_network():
     table = pd.DataFrame({"model": "a", "fraction": [0.5, 0.5, 1, 1], "correlation": [0.8, -0.6, 0.2, 0.0]})
     table["draw"] = [0, 1, 0, 1]
-    ax = plots.cascade(table, limit=0.5, seeds={"a": 0.9})
+    ax = studies_figures.cascade(table, limit=0.5, seeds={"a": 0.9})
     line = next(line for line in ax.lines if len(line.get_xdata()) == 3)
     np.testing.assert_allclose(line.get_xydata(), [[0, 1], [0.5, 0.7], [1, 0.1]])
 
@@ -152,7 +156,7 @@ def range_test():
 
 def test_spread_keeps_the_order_the_distance_and_the_limits():
     for places in ([0.5] * 5, [0.9, 0.1, 0.95, 0.97], [1.0], []):
-        placed = plots.spread(places, 0.15)
+        placed = spread(places, 0.15)
         gaps = np.diff(np.sort(placed))
         assert ((placed >= 0) & (placed <= 1)).all()
         assert (gaps >= 0.15 - 1e-9).all()
@@ -161,7 +165,7 @@ def test_spread_keeps_the_order_the_distance_and_the_limits():
 
 def test_lr_curve_labels_every_suggestion_and_the_stop_without_overlap(range_test):
     curve, suggestions = range_test
-    ax = plots.lr_curve(curve, suggestions=suggestions)
+    ax = learning_figures.lr_curve(curve, suggestions=suggestions)
     assert ax.get_xscale() == "log"
     labels = [text for text in ax.texts if "\n" in text.get_text()]
     assert [label.get_text().split("\n")[0] for label in labels] == [
@@ -181,7 +185,7 @@ def test_lr_curve_labels_every_suggestion_and_the_stop_without_overlap(range_tes
 def test_lr_curve_draws_a_test_that_ended_in_nan_and_rules_without_answer(range_test):
     curve, suggestions = range_test
     curve.loc[len(curve) - 1, ["loss", "smoothed"]] = np.nan
-    ax = plots.lr_curve(curve, suggestions=suggestions.assign(learning_rate=np.nan))
+    ax = learning_figures.lr_curve(curve, suggestions=suggestions.assign(learning_rate=np.nan))
     assert np.isfinite(ax.get_ylim()).all()
     assert [text for text in texts(ax) if "\n" in text] == ["se detiene\n1"]
 
@@ -189,7 +193,7 @@ def test_lr_curve_draws_a_test_that_ended_in_nan_and_rules_without_answer(range_
 def test_lr_repeat_shows_one_point_per_seed_and_rule(range_test):
     curve, suggestions = range_test
     curves, both = (pd.concat([table, table.assign(seed=5)]) for table in (curve, suggestions))
-    top, bottom = plots.lr_repeat(curves, both, references={"0.03": 0.03})
+    top, bottom = learning_figures.lr_repeat(curves, both, references={"0.03": 0.03})
     assert len(top.lines) == 2
     assert [len(line.get_xdata()) for line in bottom.lines if line.get_marker() == "o"] == [2] * 4
     assert texts(bottom) == [" 0.03"]
@@ -202,7 +206,7 @@ def test_learning_curves_have_a_column_per_model_and_the_majority():
         for m in ("original", "reparado", "mejorado")
         for s in (0, 1)
     ).assign(accuracy=0.8, val_accuracy=0.7)
-    axes = plots.learning_curves(history, majority=0.74)
+    axes = learning_figures.learning_curves(history, majority=0.74)
     assert axes.shape == (2, 3)
     assert [ax.get_title(loc="left") for ax in axes[0]] == ["original", "reparado", "mejorado"]
     assert axes[0, 0].get_yscale() == "log"
@@ -214,7 +218,7 @@ def test_network_draws_a_block_per_layer():
     shapes = ["62 × 62 × 32", "31 × 31 × 32", "4608", "1"]
     types = ["Conv2D", "MaxPooling2D", "Flatten", "Dense"]
     layers = pd.DataFrame({"type": types, "output_shape": shapes, "number": range(1, 5)})
-    ax = plots.network(layers, input_shape="64 × 64 × 1")
+    ax = learning_figures.network(layers, input_shape="64 × 64 × 1")
     assert len(ax.patches) == 5
     assert {"entrada", "conv.\n32", "62×62\n×32", "densa\n1", "4"} <= set(texts(ax))
 
@@ -223,7 +227,7 @@ def test_network_draws_a_block_per_layer():
     ("rate", "text"), [(0.03, "0.03"), (1.0, "1"), (9.8e-5, "9.8×10⁻⁵"), (1e-3, "0.001")]
 )
 def test_rate_text(rate, text):
-    assert plots.rate_text(rate) == text
+    assert rate_text(rate) == text
 
 
 # --- Anatomía y correcciones -------------------------------------------------------------------------
@@ -236,7 +240,7 @@ def lag_rows(**columns):
 
 def test_batchnorm_modes_name_each_statistic_and_the_majority():
     metrics = lag_rows(epoch=[1, 2], accuracy=[0.7, 0.8])
-    ax = plots.batchnorm_modes(metrics, majority=0.74)
+    ax = studies_figures.batchnorm_modes(metrics, majority=0.74)
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["inercia 0.99", "inercia 0.9", "estadísticas del lote", "responder siempre lo mismo"]
     assert ax.lines[-1].get_ydata()[0] == 0.74
@@ -244,7 +248,7 @@ def test_batchnorm_modes_name_each_statistic_and_the_majority():
 
 def test_batchnorm_variances_draw_a_panel_per_layer():
     variances = pd.concat([lag_rows(layer=layer, step=[1, 2, 3], variance=[1, 0.5, 0.2]) for layer in (1, 2)])
-    axes = plots.batchnorm_variances(variances)
+    axes = studies_figures.batchnorm_variances(variances)
     assert axes.shape == (1, 2)
     assert all(ax.get_yscale() == "log" and len(ax.lines) == 3 for ax in axes[0])
 
@@ -254,7 +258,7 @@ def test_logit_spread_skips_what_is_not_finite():
         {"condition": ["a"] * 4 + ["b"] * 4, "y_true": [0, 1] * 4, "logit": [-5.0, 5e6] * 4}
     )
     logits.loc[0, "logit"] = np.inf
-    ax = plots.logit_spread(logits, limit=16.1)
+    ax = studies_figures.logit_spread(logits, limit=16.1)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
     assert np.isfinite(ax.dataLim.get_points()).all()
 
@@ -266,6 +270,6 @@ def test_ablation_draws_three_readings():
         for s in ("moving", "recomputed")
         for d in ("argmax", "threshold")
     ]
-    ax = plots.ablation(pd.DataFrame(rows), labels={"base": "la red", "todas": "todas juntas"})
+    ax = studies_figures.ablation(pd.DataFrame(rows), labels={"base": "la red", "todas": "todas juntas"})
     assert [label.get_text() for label in ax.get_yticklabels()] == ["la red", "todas juntas"]
     assert [len(line.get_xdata()) for line in ax.lines] == [2, 2, 2]

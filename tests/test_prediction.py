@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neumo import predict as prediction
+from neumo import predict
 from neumo.data.store import decode_grey
 from neumo.errors import NeumoError
+from neumo.learning import inference
 from neumo.params import Params
 from neumo.run import Run
 
@@ -21,7 +22,7 @@ SIZE = 24
 def run(tmp_path_factory):
     """Una ejecución terminada con dos semillas de una red y una de otra, sin entrenar."""
     keras = pytest.importorskip("keras")
-    from neumo.learning import networks as models
+    from neumo.learning import networks
 
     folder = tmp_path_factory.mktemp("build") / "corrida"
     trainings = []
@@ -30,13 +31,13 @@ def run(tmp_path_factory):
         network = "residual" if name == "mejorado" else "original"
         experiment = Params().repaired.model_copy(update={"network": network, "width": 4, "name": name})
         path = folder.parent / f"{name}{seed}.keras"
-        network = models.build(experiment, SIZE, 1)
-        (models.with_views(network) if seed else network).save(path)
+        network = networks.build(experiment, SIZE, 1)
+        (networks.with_views(network) if seed else network).save(path)
         trainings.append(SimpleNamespace(experiment=experiment, seed=seed, model_path=path))
     run = Run(folder=folder, params=Params())
     chosen = {"model": "mejorado", "seeds": [0, 1], "threshold": 0.5, "temperature": {"mejorado": 2.0}}
     chosen["thresholds"] = {"mejorado": 0.5, "original": 0.0}
-    run.save("chosen", {**chosen, "files": prediction.export_models(run, trainings)})
+    run.save("chosen", {**chosen, "files": inference.export_models(run, trainings)})
     return run
 
 
@@ -72,9 +73,9 @@ def test_the_keras_files_alone_give_the_same_probabilities(run, images, tmp_path
     output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     alone = np.array([json.loads(line) for line in output.splitlines()])
     for seed in (0, 1):
-        table, _ = prediction.predict_paths(run.folder, paths, model=f"mejorado-{seed}")
+        table, _ = predict.predict_paths(run.folder, paths, model=f"mejorado-{seed}")
         np.testing.assert_allclose(table["probability"], sigmoid(logit(alone[seed]) / 2), atol=1e-6)
-    together, _ = prediction.predict_paths(run.folder, paths)
+    together, _ = predict.predict_paths(run.folder, paths)
     np.testing.assert_allclose(together["probability"], sigmoid(logit(alone).mean(axis=0) / 2), atol=1e-6)
 
 
@@ -88,7 +89,7 @@ def sigmoid(z):
 
 def test_paths_come_back_as_they_were_written(run, images, monkeypatch):
     monkeypatch.chdir(images.parent)
-    table, unreadable = prediction.predict_paths(run.folder, ["placas/", "./placas/b.png"])
+    table, unreadable = predict.predict_paths(run.folder, ["placas/", "./placas/b.png"])
     assert table["path"].tolist() == [
         "placas/a.JPEG",
         "placas/b.png",
@@ -105,29 +106,29 @@ def test_what_cannot_be_read_is_told_and_skipped(run, images, tmp_path):
     (images / "rota.jpeg").write_bytes((images / "a.JPEG").read_bytes()[:300])
     (tmp_path / "vacia").mkdir()
     paths = [str(images), str(images / "notas.txt"), str(tmp_path / "vacia"), "no/existe.png"]
-    table, unreadable = prediction.predict_paths(run.folder, paths)
+    table, unreadable = predict.predict_paths(run.folder, paths)
     assert [Path(path).name for path in table["path"]] == ["a.JPEG", "b.png", "c.jpg"]
     assert {Path(path).name for path, _ in unreadable} == {"rota.jpeg", "notas.txt", "vacia", "existe.png"}
     assert all(reason for _, reason in unreadable)
 
 
 def test_nothing_readable_is_an_empty_table_with_its_columns(run, tmp_path):
-    table, unreadable = prediction.predict_paths(run.folder, [tmp_path / "nada"])
+    table, unreadable = predict.predict_paths(run.folder, [tmp_path / "nada"])
     assert list(table.columns) == ["path", "probability", "prediction"]
     assert len(table) == 0
     assert len(unreadable) == 1
 
 
 def test_batches_do_not_change_the_answer(run, images, monkeypatch):
-    whole, _ = prediction.predict_paths(run.folder, [images])
-    monkeypatch.setattr(prediction, "BATCH", 2)
-    parts, _ = prediction.predict_paths(run.folder, [images])
+    whole, _ = predict.predict_paths(run.folder, [images])
+    monkeypatch.setattr(predict, "BLOCK", 2)
+    parts, _ = predict.predict_paths(run.folder, [images])
     np.testing.assert_allclose(whole["probability"], parts["probability"], atol=1e-6)
 
 
 def test_heat_maps_are_written_with_the_shape_of_the_radiograph(run, images, tmp_path):
     target = tmp_path / "mapas"
-    prediction.predict_paths(run.folder, [images, images / "b.png"], explain=target)
+    predict.predict_paths(run.folder, [images, images / "b.png"], explain=target)
     written = sorted(path.relative_to(target).as_posix() for path in target.rglob("*.png"))
     assert written == ["a.JPEG.png", "b.png-2.png", "b.png.png", "dentro/c.jpg.png"]
     with Image.open(target / "b.png.png") as image:
@@ -135,20 +136,20 @@ def test_heat_maps_are_written_with_the_shape_of_the_radiograph(run, images, tmp
 
 
 def test_another_model_and_a_model_that_does_not_exist(run, images):
-    chosen, _ = prediction.predict_paths(run.folder, [images])
-    other, _ = prediction.predict_paths(run.folder, [images], model="original")
+    chosen, _ = predict.predict_paths(run.folder, [images])
+    other, _ = predict.predict_paths(run.folder, [images], model="original")
     assert (chosen["probability"] != other["probability"]).any()
     assert set(other["prediction"]) == {"PNEUMONIA"}  # con su umbral, 0, y no con el del elegido
     with pytest.raises(NeumoError, match=r"«mejor».*mejorado, original, mejorado-0"):
-        prediction.predict_paths(run.folder, [images], model="mejor")
+        predict.predict_paths(run.folder, [images], model="mejor")
 
 
 def test_a_run_without_a_network_says_what_to_do(run, tmp_path):
     (run.folder.parent / "otra").mkdir()
     with pytest.raises(NeumoError, match=r"make report.*corrida"):
-        prediction.predict_paths(run.folder.parent / "otra", [tmp_path])
+        predict.predict_paths(run.folder.parent / "otra", [tmp_path])
     with pytest.raises(NeumoError, match="make report"):
-        prediction.predict_paths(tmp_path / "no" / "hay", [tmp_path])
+        predict.predict_paths(tmp_path / "no" / "hay", [tmp_path])
 
 
 def test_a_broken_network_says_what_to_do(run, images, tmp_path):
@@ -158,7 +159,7 @@ def test_a_broken_network_says_what_to_do(run, images, tmp_path):
     chosen = {"model": "mejorado", "threshold": 0.5, "files": {"mejorado": ["models/mejorado-0.keras"]}}
     (folder / "chosen.json").write_text(json.dumps(chosen))
     with pytest.raises(NeumoError, match="make report"):
-        prediction.predict_paths(folder, [images])
+        predict.predict_paths(folder, [images])
 
 
 def test_export_removes_networks_of_other_settings(run, tmp_path):
@@ -167,7 +168,7 @@ def test_export_removes_networks_of_other_settings(run, tmp_path):
     (fresh.folder / "models" / "mejorado-9.keras").write_bytes(b"de otra vez")
     source = run.folder / "models" / "mejorado-0.keras"
     training = SimpleNamespace(experiment=SimpleNamespace(name="mejorado"), seed=0, model_path=source)
-    assert prediction.export_models(fresh, [training]) == {"mejorado": ["models/mejorado-0.keras"]}
+    assert inference.export_models(fresh, [training]) == {"mejorado": ["models/mejorado-0.keras"]}
     assert [path.name for path in (fresh.folder / "models").iterdir()] == ["mejorado-0.keras"]
 
 

@@ -1,7 +1,7 @@
 """Lo que se cita y lo que se supone, contra los parámetros que lo usan."""
 
 from neumo import references
-from neumo.learning import networks as models
+from neumo.learning import networks
 from neumo.params import Experiment, Params, differences
 
 
@@ -24,7 +24,7 @@ def test_assumptions_show_what_the_run_uses():
 
 
 def test_the_layers_quoted_are_those_of_the_network():
-    network = models.layer_table(models.build(Params().experiment("original"), 32, 1))
+    network = networks.layer_table(networks.build(Params().experiment("original"), 32, 1))
     quoted = [layer["type"] for layer in references.original()["layers"]]
     assert list(network["type"])[-13:] == quoted
 

@@ -16,7 +16,9 @@ from nbformat.v4 import new_markdown_cell, new_output
 import report_example as example
 from neumo.errors import NeumoError
 from neumo.report import display
-from neumo.report.render import pdf, render, render_index
+from neumo.report.index import render_index
+from neumo.report.pdf import pdf
+from neumo.report.render import render
 
 
 @pytest.fixture(scope="module")

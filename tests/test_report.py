@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
-from neumo.report.graph import read_chapters
+from neumo.report.chapters import read_chapters
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow

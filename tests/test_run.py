@@ -85,4 +85,4 @@ def test_the_cache_builds_once_and_an_interrupted_build_goes_on(tmp_path):
     assert calls == [[], ["parte-1"]]
     assert {"parte-1", "parte-2", "key.json"} == {p.name for p in folder.iterdir()}
     assert cached(tmp_path, "prueba", {"a": 2}, lambda folder: None) != folder
-    assert cached(tmp_path, "prueba", {"a": 1}, lambda folder: None, modules=("data/store",)) != folder
+    assert cached(tmp_path, "prueba", {"a": 1}, lambda folder: None, code="neumo.data.store") != folder

@@ -12,15 +12,8 @@ import pytest
 
 from neumo.data.store import ImageSet
 from neumo.errors import NeumoError
-from neumo.learning.training import (
-    class_weights,
-    compile_model,
-    logits,
-    predict_logits,
-    predictions,
-    recompute_batchnorm,
-    train,
-)
+from neumo.learning.inference import logits, predict_logits, predictions
+from neumo.learning.training import class_weights, compile_model, recompute_batchnorm, train
 from neumo.params import Augmentation, Experiment
 
 SCRIPT = """

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neumo.errors import NeumoError
-from neumo.params import load, parse_overrides
+from neumo.params_reader import load, parse_overrides
 from neumo.run import INTERACTIVE, Run, project_root
 
 
@@ -41,7 +41,7 @@ def report(arguments: argparse.Namespace) -> int:
     run = _run(arguments)
     output = build(run, until=arguments.until)
     if arguments.pdf:
-        from neumo.report.render import pdf
+        from neumo.report.pdf import pdf
 
         output = pdf(output, output.with_suffix(".pdf"))
     shown = os.path.relpath(output)

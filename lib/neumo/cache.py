@@ -3,22 +3,19 @@
 import contextlib
 import fcntl
 import functools
-import hashlib
+import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from neumo.params import digest
+from neumo.modules import BASE, closure, digest, modules_digest
 
-_FOLDER = Path(__file__).parent
-# Se leen al importar: lo que un proceso guarda lleva el resumen del código que ejecuta, aunque alguien lo edite después.
-_SOURCES = {
-    path.relative_to(_FOLDER).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in sorted(_FOLDER.rglob("*"))
-    if path.suffix in (".py", ".yaml")
-}
+if TYPE_CHECKING:
+    import pandas as pd
+
 _LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn", "scipy")
 
 
@@ -30,14 +27,6 @@ def library_versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def modules_digest(names: Sequence[str]) -> str:
-    """Resume el código fuente de módulos de `neumo`, por nombre (`"store"`, `"report/render"`), y sus datos en YAML."""
-    digests = {name: _SOURCES[f"{name}.py"] for name in names}
-    return digest(
-        digests | {name: _SOURCES[name] for name in map("{}.yaml".format, names) if name in _SOURCES}
-    )
 
 
 def write_atomically(path: Path, content: bytes) -> bool:
@@ -72,8 +61,13 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         yield
 
 
+def training_lock(root: str | Path) -> contextlib.AbstractContextManager:
+    """Toma el cerrojo de los entrenamientos: dos capítulos pueden ir a la vez; dos entrenamientos, nunca."""
+    return locked(Path(root) / "training.lock")
+
+
 def cached(
-    root: str | Path, kind: str, key: dict, build: Callable[[Path], None], *, modules: Sequence[str] = ()
+    root: str | Path, kind: str, key: dict, build: Callable[[Path], None], *, code: str | None = None
 ) -> Path:
     """Devuelve la carpeta guardada para `key`; si no existe, la hace con `build`.
 
@@ -87,14 +81,16 @@ def cached(
         Todo lo que determina el contenido, en valores de JSON.
     build : callable
         Recibe una carpeta provisional, que sobrevive a una interrupción y puede traer trabajo a medias.
-    modules : sequence of str
-        Módulos propios cuyo código también lo determina.
+    code : str, optional
+        El `__name__` del módulo que lo hace: su código, y el de cuantos importa por encima del piso bajo, también lo
+        determina.
 
     Returns
     -------
     Path
         Carpeta completa: solo recibe su nombre cuando `build` termina.
     """
+    modules = determining_modules(code) if code else ()
     full_key = {**key, "modules": modules_digest(modules), "libraries": library_versions()}
     folder = Path(root) / kind / digest(full_key)
     if folder.is_dir():
@@ -107,3 +103,51 @@ def cached(
             write_atomically(partial / "key.json", json.dumps(full_key, indent=1, default=str).encode())
             os.replace(partial, folder)
     return folder
+
+
+def determining_modules(code: str) -> tuple[str, ...]:
+    """Devuelve los módulos cuyo código entra en la clave de lo que guarda el módulo de `__name__` dado."""
+    module = code.removeprefix("neumo.").replace(".", "/")
+    return tuple(name for name in closure([module]) if name not in BASE)
+
+
+def cached_tables(
+    root: str | Path,
+    kind: str,
+    key: dict,
+    measure: "Callable[[], dict[str, pd.DataFrame]]",
+    *,
+    code: str,
+    trains: bool = False,
+) -> "dict[str, pd.DataFrame]":
+    """Mide algo una sola vez y devuelve sus tablas, guardadas en CSV.
+
+    Parameters
+    ----------
+    root, kind, key, code
+        Como en `cached`.
+    measure : callable
+        Devuelve cada tabla por su nombre.
+    trains : bool
+        Si entrena una red: entonces espera su turno.
+    """
+
+    def build(folder: Path) -> None:
+        with training_lock(root) if trains else contextlib.nullcontext():
+            for name, table in measure().items():
+                write_atomically(folder / f"{name}.csv", encode_table(table))
+
+    folder = cached(root, kind, key, build, code=code)
+    return {path.stem: decode_table(path.read_bytes()) for path in sorted(folder.glob("*.csv"))}
+
+
+def encode_table(table: "pd.DataFrame") -> bytes:
+    """Escribe una tabla en CSV, sin su índice; lo que falta es `nan`, y el texto vacío queda vacío."""
+    return table.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
+
+
+def decode_table(content: bytes) -> "pd.DataFrame":
+    """Lee lo que escribió `encode_table`: solo `nan` es un dato que falta (un paciente puede llamarse `NA`)."""
+    import pandas as pd
+
+    return pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=["nan", "NaN"])

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from neumo.cache import write_atomically
-from neumo.params import Augmentation, Experiment, Params, load
+from neumo.params import Augmentation, Experiment, Params
+from neumo.params_reader import load
 
 _WIDTH = 110  # el del formateador de código (pyproject.toml)
 

@@ -1,66 +1,28 @@
 """Clasifica radiografías sueltas con la red elegida de una ejecución: lo que llama `python -m neumo predict`."""
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.cache import write_atomically
 from neumo.data.manifest import CLASSES, EXTENSIONS, image_paths
 from neumo.data.store import decode_grey, to_grey
 from neumo.errors import NeumoError
-from neumo.run import ARTEFACTS, Run
+from neumo.evaluation.predictions import joint_probability
+from neumo.learning.inference import BLOCK, load_network, network_logits
+from neumo.run import ARTEFACTS
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-    from neumo.learning.training import Training
 
-BATCH = 64
 OVERLAY_SIZE = 768
 """Lado mayor de los mapas que escribe `--explain`, en píxeles."""
-
-
-def export_models(run: Run, trainings: Sequence["Training"]) -> dict[str, list[str]]:
-    """Copia las redes finales a `models/` de la ejecución, para que `predict` no dependa de la caché.
-
-    Parameters
-    ----------
-    run : Run
-    trainings : sequence of Training
-        Los modelos finales, todas sus semillas.
-
-    Returns
-    -------
-    dict of str to list of str
-        Archivos de cada modelo, relativos a la carpeta de la ejecución: la clave `files` del artefacto `chosen`.
-    """
-    files: dict[str, list[str]] = {}
-    for training in trainings:
-        name = f"models/{training.experiment.name}-{training.seed}.keras"
-        write_atomically(run.folder / name, training.model_path.read_bytes())
-        files.setdefault(training.experiment.name, []).append(name)
-    current = {run.folder / name for names in files.values() for name in names}
-    for stale in set((run.folder / "models").glob("*.keras")) - current:
-        stale.unlink()
-    return files
-
-
-def combine(logits: Sequence[np.ndarray]) -> np.ndarray:
-    """Une los logits de varias redes en los del conjunto: su media.
-
-    Examples
-    --------
-    >>> combine([np.array([1.0, -2.0]), np.array([3.0, 0.0])]).tolist()
-    [2.0, -1.0]
-    """
-    return np.mean(np.asarray(logits, dtype=np.float64), axis=0)
 
 
 def find_images(paths: Sequence[str | Path]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -137,22 +99,25 @@ def predict_paths(
     """
     import pandas as pd
 
+    from neumo.learning.networks import logit_model
+
     run_folder = Path(run_folder)
     chosen = _read_chosen(run_folder)
     name, files = select(chosen, model)
     found, unreadable = find_images(paths)
-    networks = _load_networks([run_folder / file for file in files]) if found else []
+    networks = [load_network(run_folder / file) for file in files] if found else []
+    logit_networks = [logit_model(network) for network in networks]
     temperature = float(chosen.get("temperature", {}).get(name) or 1.0)
     tables = []
-    for start in range(0, len(found), BATCH):
-        kept, pixels, failed = _decode(found[start : start + BATCH], networks[0][0].input_shape[1])
+    for start in range(0, len(found), BLOCK):
+        kept, pixels, failed = _decode(found[start : start + BLOCK], networks[0].input_shape[1])
         unreadable += failed
         if kept:
-            logit = combine([_logits(network, pixels) for _, network in networks])
-            probability = 1 / (1 + np.exp(-logit / temperature))
+            logits = np.column_stack([network_logits(network, pixels) for network in logit_networks])
+            probability = joint_probability(logits, temperature=temperature)
             tables.append(pd.DataFrame({"path": [path for path, _ in kept], "probability": probability}))
             if explain is not None:
-                _write_overlays(Path(explain), kept, pixels, [network for network, _ in networks])
+                _write_overlays(Path(explain), kept, pixels, networks)
     empty = pd.DataFrame({"path": pd.Series(dtype=str), "probability": pd.Series(dtype=float)})
     table = pd.concat(tables, ignore_index=True) if tables else empty
     positive = table["probability"] >= chosen.get("thresholds", {}).get(name, chosen["threshold"])
@@ -200,39 +165,6 @@ def select(chosen: Mapping[str, Any], model: str | None) -> tuple[str, list[str]
     )
 
 
-@contextlib.contextmanager
-def quiet_tensorflow() -> Iterator[None]:
-    """Calla lo que TensorFlow escribe por su cuenta al arrancar: nada de ello es para quien clasifica imágenes."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    kept, sink = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(sink, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
-
-
-def _load_networks(files: Sequence[Path]) -> list[tuple["keras.Model", "keras.Model"]]:
-    """Carga cada red, y a su lado la misma sin la sigmoide."""
-    with quiet_tensorflow():
-        import keras
-
-        from neumo.learning.networks import logit_model
-
-        loaded = []
-        for file in files:
-            try:
-                network = keras.models.load_model(file, compile=False)
-            except (OSError, ValueError) as error:
-                raise NeumoError(
-                    f"No se puede cargar la red «{file.name}» ({type(error).__name__}): bórrela y haga `make report`."
-                ) from error
-            loaded.append((network, logit_model(network)))
-    return loaded
-
-
 def _decode(
     found: Sequence[tuple[str, str]], image_size: int
 ) -> tuple[list[tuple[str, str]], np.ndarray, list[tuple[str, str]]]:
@@ -251,15 +183,10 @@ def _decode(
     return [pair for pair, _ in read_well], pixels, failed
 
 
-def _logits(network: "keras.Model", pixels: np.ndarray) -> np.ndarray:
-    channels = network.input_shape[-1]
-    return network.predict_on_batch(np.repeat(pixels[..., None], channels, axis=-1)).reshape(-1).astype(float)
-
-
 def _write_overlays(
     folder: Path, found: Sequence[tuple[str, str]], pixels: np.ndarray, networks: Sequence["keras.Model"]
 ) -> None:
-    from neumo.studies.maps import grad_cam
+    from neumo.learning.grad_cam import grad_cam
 
     heat = np.mean([grad_cam(network, pixels) for network in networks], axis=0)
     for (path, name), values in zip(found, heat, strict=True):
@@ -284,7 +211,7 @@ def overlay(path: str | Path, heat: np.ndarray) -> Any:
     """
     from PIL import Image, ImageOps
 
-    from neumo.studies.maps import blend
+    from neumo.figures.style import blend
 
     with Image.open(path) as image:
         grey = to_grey(ImageOps.exif_transpose(image))

@@ -1,9 +1,12 @@
-"""Avisos de progreso: del cuaderno que se ejecuta a la terminal, sin pasar por las salidas del informe."""
+"""Lo que una construcción dice a sus cuadernos, y estos a la terminal, sin pasar por las salidas del informe."""
 
 import os
 from pathlib import Path
 
 VARIABLE = "NEUMO_PROGRESS"
+"""Variable de entorno con el archivo de avisos; que exista dice que el cuaderno es parte de una construcción."""
+USES = "NEUMO_USES"
+"""Variable de entorno con los parámetros que usa el capítulo, además de los de su celda."""
 
 
 def announce(text: str) -> None:

@@ -1,24 +1,19 @@
 """La carpeta de una ejecución: el nombre de cada artefacto, cómo se guarda, cómo se lee y de qué parámetros salió."""
 
-import csv
 import hashlib
-import io
 import json
-import logging
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from neumo.cache import write_atomically
+from neumo.cache import decode_table, encode_table, library_versions, write_atomically
 from neumo.errors import NeumoError
-from neumo.params import Params, validate
+from neumo.params import Params
 from neumo.progress import VARIABLE
-
-if TYPE_CHECKING:
-    from neumo.data.store import ImageSet
 
 INTERACTIVE = "interactivo"
 _IMAGES = ("source", "data_dir")  # de qué imágenes habla un artefacto: se compara siempre
@@ -46,6 +41,8 @@ ARTEFACTS = {
     "intervals": ("intervals.csv", "11"),
     "calibration": ("calibration.json", "11"),
     "chosen": ("chosen.json", "11"),
+    "threshold_data": ("threshold_data.json", "11"),
+    "models": ("models", "11"),
     "anatomy": ("anatomy.json", "12"),
     "ablation": ("ablation.csv", "13"),
     "predictions_ablation": ("predictions_ablation.csv", "13"),
@@ -67,9 +64,10 @@ def _to_json(value: Any) -> Any:
     return value
 
 
-def _encode(value: Any, suffix: str) -> bytes:
+def encode(value: Any, suffix: str) -> bytes:
+    """Escribe un artefacto: tabla en CSV, estructura en JSON (lo que no es un número finito queda en `null`) o texto."""
     if suffix == ".csv":
-        return value.to_csv(index=False, lineterminator="\n", na_rep="nan").encode()
+        return encode_table(value)
     if suffix == ".json":
         return (json.dumps(_to_json(value), ensure_ascii=False, indent=1) + "\n").encode()
     return str(value).encode()
@@ -77,10 +75,13 @@ def _encode(value: Any, suffix: str) -> bytes:
 
 def _decode(content: bytes, suffix: str) -> Any:
     if suffix == ".csv":
-        import pandas as pd
-
-        return pd.read_csv(io.BytesIO(content), keep_default_na=False, na_values=["nan", "NaN"])
+        return decode_table(content)
     return json.loads(content) if suffix == ".json" else content.decode()
+
+
+def versions() -> dict[str, str]:
+    """Versión de Python y de las bibliotecas que pueden cambiar un número."""
+    return {"python": platform.python_version(), **library_versions()}
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ class Run:
     params : Params
         Parámetros completos y validados.
     used : tuple of str
-        Parámetros que este cuaderno declara en su celda `parameters`.
+        Parámetros que este cuaderno usa.
     """
 
     folder: Path
     params: Params
     used: tuple[str, ...] = ()
-    _seal: dict = field(default_factory=dict, repr=False)
+    _inherited: dict = field(default_factory=dict, repr=False)
 
     @property
     def cache(self) -> Path:
@@ -111,24 +112,6 @@ class Run:
     def images_folder(self) -> Path:
         """Carpeta de las radiografías de esta ejecución."""
         return Path(self.load("source")["folder"])
-
-    def image_set(self, partition: str, *, image_size: int | None = None) -> "ImageSet":
-        """Devuelve las imágenes de una partición, decodificadas una sola vez.
-
-        Parameters
-        ----------
-        partition : {"train", "val", "test"}
-        image_size : int, optional
-            Lado en píxeles; por omisión, el general de los parámetros.
-        """
-        from neumo.data import store
-
-        table = self.load("partition")
-        kept = table[table["partition"] != ""]
-        images = store.load(
-            kept, self.images_folder, image_size=image_size or self.params.image_size, cache=self.cache
-        )
-        return images.partition(partition)
 
     def path(self, name: str) -> Path:
         """Devuelve la ruta del artefacto `name`.
@@ -142,13 +125,39 @@ class Run:
             raise NeumoError(f"No hay artefacto «{name}». Los que hay: {', '.join(ARTEFACTS)}.")
         return self.folder / ARTEFACTS[name][0]
 
-    def seal_path(self, name: str) -> Path:
-        """Devuelve la ruta del sello de un artefacto: los parámetros de los que salió."""
-        return self.folder / "seals" / f"{name}.json"
+    def model_files(self) -> dict[str, list[Path]]:
+        """Devuelve las redes finales que la ejecución guarda: de cada modelo, una por semilla, en su orden."""
+        names, seeds = self.params.final_models, self.params.final_seeds
+        return {name: [self.path("models") / f"{name}-{seed}.keras" for seed in seeds] for name in names}
 
-    def exists(self, name: str) -> bool:
-        """Dice si el artefacto `name` ya está escrito."""
-        return self.path(name).is_file()
+    def files(self, name: str) -> list[Path]:
+        """Devuelve los archivos de un artefacto: casi siempre uno; de `models`, una red por modelo y semilla."""
+        if name != "models":
+            return [self.path(name)]
+        return [path for several in self.model_files().values() for path in several]
+
+    def seal(self, chapter: str) -> dict[str, Any]:
+        """Lee el sello de un capítulo: `parameters`, `versions` y la huella de cada archivo (`files`); vacío si no lo hay."""
+        path = self._seal_path(chapter)
+        try:
+            return json.loads(path.read_bytes()) if path.is_file() else {}
+        except ValueError:
+            return {}
+
+    def _seal_path(self, chapter: str) -> Path:
+        return self.folder / "seals" / f"{chapter}.json"
+
+    def is_whole(self, name: str) -> bool:
+        """Dice si los archivos del artefacto `name` están y son los que escribió su capítulo."""
+        known = self.seal(ARTEFACTS[name][1]).get("files", {}) if ARTEFACTS[name][1] else {}
+        return all(
+            path.is_file()
+            and (not ARTEFACTS[name][1] or known.get(self._relative(path)) == file_digest(path))
+            for path in self.files(name)
+        )
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
 
     def save(self, name: str, value: Any) -> Path:
         """Escribe un artefacto de una pieza y anota los parámetros de los que salió.
@@ -160,126 +169,67 @@ class Run:
         value : DataFrame, dict or str
             Tabla para CSV, diccionario para JSON, texto para lo demás.
         """
-        values = self.params.model_dump(mode="json")
-        seal = {**self._seal, **{key: values[key] for key in self.used}}
-        write_atomically(self.path(name), _encode(value, self.path(name).suffix))
-        write_atomically(self.seal_path(name), _encode(seal, ".json"))
+        write_atomically(self.path(name), encode(value, self.path(name).suffix))
+        self.stamp(name)
         return self.path(name)
 
+    def stamp(self, name: str) -> None:
+        """Pone en el sello del capítulo un artefacto que ya está escrito: sus huellas y de qué parámetros salió."""
+        values, chapter = self.params.model_dump(mode="json"), ARTEFACTS[name][1]
+        parameters = {**self._inherited, **{key: values[key] for key in self.used}}
+        before = self.seal(chapter)
+        same = all(parameters.get(key, value) == value for key, value in before.get("parameters", {}).items())
+        seal = {
+            "parameters": parameters,
+            "versions": versions(),
+            "files": (before.get("files", {}) if same else {})
+            | {self._relative(path): file_digest(path) for path in self.files(name)},
+        }
+        write_atomically(self._seal_path(chapter), encode(seal, ".json"))
+
     def load(self, name: str) -> Any:
-        """Lee un artefacto.
+        """Lee un artefacto; de `models`, los archivos de cada modelo.
 
         Raises
         ------
         NeumoError
-            Si falta, o si salió de otros parámetros que los de este cuaderno: dice qué cuaderno lo escribe.
+            Si falta, si está dañado o si salió de otros parámetros que los de este cuaderno: dice qué cuaderno lo escribe.
         """
-        path = self.path(name)
-        if not path.is_file():
-            self._make(name)
-        self._check_seal(name)
-        return _decode(path.read_bytes(), path.suffix)
+        if not self.is_whole(name):
+            problem = "Está dañado" if all(path.is_file() for path in self.files(name)) else "Falta"
+            raise NeumoError(
+                f"{problem} «{self.path(name).name}» en {self.folder.name}: {self._remedy(name)}"
+            )
+        self._check_parameters(name)
+        if name == "models":
+            return self.model_files()
+        return _decode(self.path(name).read_bytes(), self.path(name).suffix)
 
-    def _make(self, name: str) -> None:
-        """Hace un artefacto que falta, si se está explorando; en una construcción, el grafo ya debió hacerlo."""
-        chapter = ARTEFACTS[name][1]
-        if self.folder.name != INTERACTIVE or not chapter or VARIABLE in os.environ:
-            raise NeumoError(f"Falta «{self.path(name).name}» en {self.folder.name}: {_remedy(name)}")
-        from neumo.report.graph import build
-
-        print(
-            f"Falta «{self.path(name).name}»: se ejecuta el cuaderno {chapter}, con lo que necesite. Puede tardar."
-        )
-        build(self, until=chapter)
-
-    def _check_seal(self, name: str) -> None:
-        seal_path = self.seal_path(name)
-        seal = json.loads(seal_path.read_bytes()) if seal_path.is_file() else {}
+    def _check_parameters(self, name: str) -> None:
+        made_with = self.seal(ARTEFACTS[name][1]).get("parameters", {}) if ARTEFACTS[name][1] else {}
         values = self.params.model_dump(mode="json")
-        # Cuenta lo que declara este cuaderno, de qué imágenes se habla y lo que traían los artefactos ya leídos.
-        mine = {key: values[key] for key in (*_IMAGES, *self.used)}
-        known = self._seal | mine
+        # Cuenta lo que usa este cuaderno, de qué imágenes se habla y lo que traían los artefactos ya leídos.
+        known = self._inherited | {key: values[key] for key in (*_IMAGES, *self.used)}
         for key in (*_IMAGES, *known):  # las imágenes, lo primero que se compara
-            if key in seal and seal[key] != known[key]:
+            if key in made_with and made_with[key] != known[key]:
                 raise NeumoError(
-                    f"«{self.path(name).name}» se hizo con {key} = {json.dumps(seal[key])[:80]} y aquí vale "
-                    f"{json.dumps(known[key])[:80]}: {_remedy(name)}"
+                    f"«{self.path(name).name}» se hizo con {key} = {json.dumps(made_with[key])[:80]} y aquí vale "
+                    f"{json.dumps(known[key])[:80]}: {self._remedy(name)}"
                 )
-        self._seal.update(seal)
+        self._inherited.update(made_with)
+
+    def _remedy(self, name: str) -> str:
+        chapter = ARTEFACTS[name][1]
+        if not chapter:
+            return "lo escribe la orden `make report`: désela."
+        if self.folder.name == INTERACTIVE:
+            return f"lo escribe el cuaderno {chapter}. Ejecútelo antes con estos parámetros."
+        return f"lo escribe el cuaderno {chapter}. Haga `make report` con estos parámetros."
 
 
-def _remedy(name: str) -> str:
-    chapter = ARTEFACTS[name][1]
-    who = f"lo escribe el cuaderno {chapter}" if chapter else "lo escribe la orden `make report`"
-    return f"{who}. Ejecútelo antes con estos parámetros, o haga `make report`."
-
-
-def open_run(cell: Mapping[str, Any]) -> Run:
-    """Abre la ejecución de un cuaderno a partir de las variables de su celda `parameters`.
-
-    Parameters
-    ----------
-    cell : mapping
-        `globals()` del cuaderno: de él se toman `run_dir` y los nombres que son parámetros.
-
-    Returns
-    -------
-    Run
-        Con los parámetros de la carpeta (si `make report` la preparó) y, por encima, los de la celda.
-
-    Raises
-    ------
-    NeumoError
-        Si algún valor de la celda no vale.
-    """
-    # TensorFlow fija él mismo el nivel de su registro al importarse; un filtro puesto antes se conserva.
-    logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
-    used = tuple(name for name in Params.model_fields if name in cell)
-    folder = Path(cell.get("run_dir", f"build/{INTERACTIVE}"))
-    if not folder.is_absolute():
-        folder = project_root() / folder
-    stored = folder / "params.json"
-    # Quien explora no acumula cambios: sus parámetros son los de la celda y, los demás, por omisión. Los capítulos que
-    # la exploración hace por su cuenta son una construcción: toman los de quien los pidió.
-    exploring = folder.name == INTERACTIVE and VARIABLE not in os.environ
-    base = json.loads(stored.read_bytes()) if stored.is_file() and not exploring else {}
-    params = validate({**base, **{name: cell[name] for name in used}}, where="celda de parámetros")
-    if params.data_dir and not Path(params.data_dir).is_absolute():
-        # JupyterLab arranca el núcleo en notebooks/; la ruta de la celda cuenta desde el proyecto.
-        params = params.model_copy(update={"data_dir": str(project_root() / params.data_dir)})
-    run = Run(folder=folder, params=params, used=used)
-    if exploring:
-        prepare(run)
-    return run
-
-
-def prepare(run: Run) -> None:
-    """Resuelve la fuente de imágenes y escribe los artefactos previos al primer capítulo.
-
-    Escribe `params` (todos, resueltos), `source` (qué imágenes son) y `listing` (ruta, tamaño y fecha de cada una,
-    para ver si algo cambió).
-    """
-    from neumo.data import sources
-
-    source = sources.prepare(run.params, cache=run.cache)
-    write_atomically(run.path("params"), _encode(run.params.model_dump(mode="json"), ".json"))
-    described = {**asdict(source), "folder": str(source.folder), "folder_name": source.folder.name}
-    write_atomically(run.path("source"), _encode(described, ".json"))
-    write_atomically(run.path("listing"), _listing(source.folder))
-
-
-def _listing(folder: Path) -> bytes:
-    found = sorted(
-        Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names
-    )
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["path", "size", "mtime_ns"])
-    for path in found:
-        if path.is_file():
-            status = path.stat()
-            rows.writerow([path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns])
-    return text.getvalue().encode()
+def exploring(folder: Path) -> bool:
+    """Dice si se trabaja en JupyterLab, en la ejecución `interactivo`, y no en una construcción."""
+    return folder.name == INTERACTIVE and VARIABLE not in os.environ
 
 
 def project_root() -> Path:
@@ -293,3 +243,11 @@ def project_root() -> Path:
 def file_digest(path: Path) -> str:
     """Resume los bytes de un archivo (SHA-256 en hexadecimal)."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def inherited_parameters(run: Run, names: Iterable[str]) -> dict[str, Any]:
+    """Reúne los parámetros de los que salieron unos artefactos."""
+    chapters = dict.fromkeys(ARTEFACTS[name][1] for name in names)
+    return {
+        key: value for chapter in chapters for key, value in run.seal(chapter).get("parameters", {}).items()
+    }

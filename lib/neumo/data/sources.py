@@ -1,13 +1,17 @@
 """De dónde vienen las radiografías: sintéticas, una carpeta, Kaggle o PneumoniaMNIST; siempre acaban en una carpeta."""
 
+import csv
 import hashlib
-from dataclasses import dataclass
+import io
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from neumo.cache import cached
+from neumo.cache import cached, write_atomically
 from neumo.data.manifest import image_paths
 from neumo.errors import NeumoError
 from neumo.params import Params
+from neumo.run import Run, encode
 
 KAGGLE = "paultimothymooney/chest-xray-pneumonia"
 _KAGGLE_VERSION = 2  # con la versión puesta, kagglehub usa sin red lo ya descargado
@@ -50,7 +54,7 @@ class Source:
     citation: str
 
 
-def prepare(params: Params, *, cache: Path) -> Source:
+def locate(params: Params, *, cache: Path) -> Source:
     """Deja las imágenes de `params.source` en una carpeta y la describe.
 
     Parameters
@@ -77,7 +81,7 @@ def _phantom(params: Params, cache: Path) -> Source:
 
         make_phantom(folder, **settings, seed=params.seed)
 
-    folder = cached(cache, "phantom", {**settings, "seed": params.seed}, build, modules=("data/phantom",))
+    folder = cached(cache, "phantom", {**settings, "seed": params.seed}, build, code="neumo.data.phantom")
     text = f"{params.phantom.images} radiografías sintéticas de {params.phantom.size} píxeles, sin ningún paciente real"
     return Source(folder, "phantom", text, True, False, "")
 
@@ -175,7 +179,7 @@ def _pneumoniamnist(params: Params, cache: Path) -> Source:
 
     stat = archive.stat()
     key = {"size": size, "bytes": stat.st_size, "time": stat.st_mtime_ns, "class_names": params.class_names}
-    folder = cached(cache, "pneumoniamnist", key, build, modules=("data/sources",))
+    folder = cached(cache, "pneumoniamnist", key, build, code=__name__)
     text = f"PneumoniaMNIST a {size} píxeles; no dice de qué paciente es cada imagen"
     if hashlib.md5(archive.read_bytes()).hexdigest() != _MNIST_MD5[size]:
         text += "; el archivo no es el publicado (su suma MD5 es otra)"
@@ -238,3 +242,30 @@ def _unpack_mnist(archive: Path, folder: Path, size: int, class_names: list[str]
             target = folder / part / class_names[int(label)]
             target.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(target / f"pneumoniamnist_{part}_{index:05d}.png")
+
+
+def prepare(run: Run) -> None:
+    """Resuelve la fuente de imágenes y escribe los artefactos previos al primer capítulo.
+
+    Escribe `params` (todos, resueltos), `source` (qué imágenes son) y `listing` (ruta, tamaño y fecha de cada una,
+    para ver si algo cambió).
+    """
+    source = locate(run.params, cache=run.cache)
+    write_atomically(run.path("params"), encode(run.params.model_dump(mode="json"), ".json"))
+    described = {**asdict(source), "folder": str(source.folder), "folder_name": source.folder.name}
+    write_atomically(run.path("source"), encode(described, ".json"))
+    write_atomically(run.path("listing"), _listing(source.folder))
+
+
+def _listing(folder: Path) -> bytes:
+    found = sorted(
+        Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names
+    )
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", "size", "mtime_ns"])
+    for path in found:
+        if path.is_file():
+            status = path.stat()
+            rows.writerow([path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns])
+    return text.getvalue().encode()

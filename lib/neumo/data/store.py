@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ from neumo.errors import NeumoError
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
+
+    from neumo.run import Run
 
 _BLOCK = 128
 _ORIENTATION = 0x0112
@@ -75,6 +77,25 @@ class ImageSet:
         return told.hexdigest()[:16]
 
 
+def image_sets(run: "Run") -> Callable[..., ImageSet]:
+    """Devuelve la función que da las imágenes de una ejecución, decodificadas una sola vez.
+
+    Returns
+    -------
+    callable
+        `image_set(partition, image_size=None)`: partición (`train`, `val`, `test`) y lado en píxeles, que por omisión es el
+        general de los parámetros.
+    """
+
+    def image_set(partition: str, *, image_size: int | None = None) -> ImageSet:
+        table = run.load("partition")
+        kept = table[table["partition"] != ""]
+        size = image_size or run.params.image_size
+        return load(kept, run.images_folder, image_size=size, cache=run.cache).partition(partition)
+
+    return image_set
+
+
 def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: str | Path) -> ImageSet:
     """Decodifica las imágenes de `table`, o las toma de la caché si ya lo fueron a ese tamaño.
 
@@ -113,7 +134,7 @@ def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: s
         "store",
         key,
         lambda partial: _decode_all(partial, files, list(unique["sha256"]), image_size),
-        modules=("data/store",),
+        code=__name__,
     )
     images = np.load(stored / "images.npy", mmap_mode="r")
     rows = np.searchsorted(unique["sha256"].to_numpy(dtype=str), table["sha256"].to_numpy(dtype=str))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neumo.cache import cached
+from neumo.cache import cached_tables
 from neumo.data.manifest import CLASSES
 from neumo.data.store import to_grey
 
@@ -114,24 +114,14 @@ def count_flags(table: "pd.DataFrame", flags: Sequence[str], *, by: str) -> "pd.
 
 
 def _measurements(manifest: "pd.DataFrame", folder: Path, cache: str | Path | None) -> "pd.DataFrame":
-    import pandas as pd
-
     unique = manifest.drop_duplicates("sha256").sort_values("sha256")
     if cache is None:
         return _measure_all(unique, folder)
     told = hashlib.sha256("".join(unique["sha256"]).encode()).hexdigest()
-    stored = cached(
-        cache,
-        "inspect",
-        {"images": told},
-        lambda partial: _measure_all(unique, folder).to_csv(
-            partial / "measures.csv", index=False, na_rep="nan"
-        ),
-        modules=("data/verify", "data/store"),
+    stored = cached_tables(
+        cache, "inspect", {"images": told}, lambda: {"measures": _measure_all(unique, folder)}, code=__name__
     )
-    return pd.read_csv(
-        stored / "measures.csv", keep_default_na=False, na_values={"mean": "nan", "std": "nan"}
-    )
+    return stored["measures"]
 
 
 def _measure_all(unique: "pd.DataFrame", folder: Path) -> "pd.DataFrame":

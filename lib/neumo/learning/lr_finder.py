@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.cache import cached
+from neumo.cache import cached_tables
 from neumo.errors import NeumoError
 from neumo.progress import announce
 
@@ -459,19 +459,12 @@ def find_learning_rate(
             "seed": seed,
         }
 
-        def build(folder: Path, seed: int = seed) -> None:
+        def measure(seed: int = seed) -> "dict[str, pd.DataFrame]":
             announce(f"búsqueda de la tasa de aprendizaje: semilla {seed}, {settings.steps} lotes")
-            curve = _measure(neutral, train_set, settings=settings, seed=seed)
-            curve.to_csv(folder / "curve.csv", index=False)
+            return {"curve": _measure(neutral, train_set, settings=settings, seed=seed)}
 
-        folder = cached(
-            cache,
-            "lr_finder",
-            key,
-            build,
-            modules=("learning/lr_finder", "learning/networks", "learning/batches", "learning/training"),
-        )
-        curves.append(pd.read_csv(folder / "curve.csv").assign(seed=seed))
+        tables = cached_tables(cache, "lr_finder", key, measure, code=__name__, trains=True)
+        curves.append(tables["curve"].assign(seed=seed))
     return pd.concat(curves, ignore_index=True)[["seed", "step", "learning_rate", "loss", "smoothed"]]
 
 
@@ -481,13 +474,12 @@ def _measure(
     import tensorflow as tf
 
     from neumo.learning import batches as pipeline
-    from neumo.learning import networks as models
-    from neumo.learning import training
+    from neumo.learning import networks, training
 
     tf.config.experimental.enable_op_determinism()
 
     def build() -> "keras.Model":
-        model = models.build(experiment, experiment.image_size, experiment.channels)
+        model = networks.build(experiment, experiment.image_size, experiment.channels)
         return training.compile_model(model, experiment)
 
     finder = LearningRateFinder(build, **settings.model_dump(exclude={"repeats"}))

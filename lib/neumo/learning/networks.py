@@ -10,35 +10,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from neumo.params import Experiment
+from neumo.hardware import resolved_precision
 
 BACKBONE = "MobileNetV2"
 """La red de `keras.applications` que se transfiere: la más liviana que rinde en un procesador."""
 
-_CPU_INFO = "/proc/cpuinfo"
+
 _ONE_VIEW = "one_view"
-
-
-def has_bfloat16() -> bool:
-    """Dice si el procesador multiplica en bfloat16 (AVX512-BF16 o AMX-BF16), según Linux."""
-    try:
-        with open(_CPU_INFO, encoding="ascii", errors="ignore") as file:
-            flags = next((line for line in file if line.startswith("flags")), "").split()
-    except OSError:
-        return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
-
-
-def resolved_precision(precision: str) -> str:
-    """Decide `auto`: bfloat16 donde el procesador gana con él; lo demás queda como está.
-
-    Examples
-    --------
-    >>> resolved_precision("float32")
-    'float32'
-    """
-    if precision != "auto":
-        return precision
-    return "bfloat16" if has_bfloat16() else "float32"
 
 
 def policy_name(precision: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.cache import cached, locked, write_atomically
+from neumo.cache import cached, training_lock, write_atomically
 from neumo.errors import NeumoError
 from neumo.params import Experiment
 from neumo.progress import announce
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from neumo.data.store import ImageSet
 
-MODULES = ("learning/networks", "learning/batches", "learning/training", "data/store")
 _NOT_DETERMINING = {"name", "decision"}
 
 
@@ -54,12 +53,6 @@ class Training:
     def epochs(self) -> int:
         """Épocas entrenadas."""
         return len(self.history)
-
-    def model(self) -> "keras.Model":
-        """Carga la red entrenada (sin compilar)."""
-        import keras
-
-        return keras.models.load_model(self.model_path, compile=False)
 
 
 def class_weights(labels: np.ndarray) -> dict[int, float]:
@@ -171,10 +164,10 @@ def train(
     }
 
     def build(folder: Path) -> None:
-        with locked(Path(cache) / "training.lock"):
+        with training_lock(cache):
             _fit(folder, experiment, train_set, val_set, seed)
 
-    folder = cached(cache, "training", key, build, modules=MODULES)
+    folder = cached(cache, "training", key, build, code=__name__)
     return Training(folder=folder, experiment=experiment, seed=seed)
 
 
@@ -182,7 +175,7 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
     import keras
 
     from neumo.learning import batches as pipeline
-    from neumo.learning import networks as models
+    from neumo.learning import networks
 
     if (folder / "history.json").is_file():  # se interrumpió al retirar los puntos de control
         _retire_checkpoints(folder)
@@ -194,7 +187,7 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
     if history:
         model = keras.models.load_model(_checkpoint_path(folder, len(history)))
     else:
-        model = models.build(experiment, experiment.image_size, experiment.channels)
+        model = networks.build(experiment, experiment.image_size, experiment.channels)
         compile_model(model, experiment, steps_per_epoch=steps)
     shared = {"batch_size": experiment.batch_size, "seed": seed, "channels": experiment.channels}
     batches = pipeline.train_generator(
@@ -310,44 +303,6 @@ def recompute_batchnorm(model: "keras.Model", batches: Iterable) -> None:
         layer.momentum = momentum
 
 
-def logits(training: Training, image_set: "ImageSet") -> np.ndarray:
-    """Calcula el logit de PNEUMONIA de cada imagen, o lo lee si ya se calculó.
-
-    Returns
-    -------
-    (n,) float64 array
-        En el orden de `image_set`.
-    """
-    path = training.folder / f"logits-{image_set.digest[:16]}.npy"
-    if not path.is_file():
-        values = predict_logits(training.model(), image_set.pixels())
-        temporary = path.with_name(f"tmp-{os.getpid()}.npy")
-        np.save(temporary, values)
-        os.replace(temporary, path)
-    return np.load(path)
-
-
-def predict_logits(model: "keras.Model", pixels: np.ndarray) -> np.ndarray:
-    """Aplica la red a imágenes en memoria, sin la sigmoide final.
-
-    Parameters
-    ----------
-    pixels : (n, lado, lado) uint8 array
-        En gris; se repite hasta los canales que pida la red.
-
-    Returns
-    -------
-    (n,) float64 array
-    """
-    from neumo.learning.networks import logit_model
-
-    network = logit_model(model)
-    channels = model.input_shape[-1]
-    blocks = (pixels[start : start + 128, ..., None] for start in range(0, len(pixels), 128))
-    batches = [np.asarray(network(np.repeat(block, channels, axis=-1), training=False)) for block in blocks]
-    return np.concatenate(batches).reshape(-1).astype("float64")
-
-
 def train_all(
     experiments: Sequence[Experiment],
     image_set: Callable[..., "ImageSet"],
@@ -361,7 +316,7 @@ def train_all(
     ----------
     experiments : sequence of Experiment
     image_set : callable
-        `image_set(partition, image_size=…)`, por ejemplo `run.image_set`.
+        `image_set(partition, image_size=…)`, de `neumo.data.store.image_sets`.
     seeds : sequence of int
     cache : Path
     """
@@ -390,26 +345,3 @@ def summary(trainings: Sequence[Training]) -> "pd.DataFrame":
         for t in trainings
     ]
     return pd.DataFrame(rows)
-
-
-def predictions(
-    trainings: Sequence[Training], image_set: Callable[..., "ImageSet"], *, partition: str
-) -> "pd.DataFrame":
-    """Predice una partición con cada entrenamiento.
-
-    Returns
-    -------
-    DataFrame
-        Columnas model, seed, partition, path, group, subtype, y_true, logit; una fila por imagen y entrenamiento.
-    """
-    import pandas as pd
-
-    tables = []
-    for training in trainings:
-        images = image_set(partition, image_size=training.experiment.image_size)
-        table = images.table[["path", "group", "subtype"]].copy()
-        table.insert(0, "model", training.experiment.name)
-        table.insert(1, "seed", training.seed)
-        table.insert(2, "partition", partition)
-        tables.append(table.assign(y_true=images.labels, logit=logits(training, images)))
-    return pd.concat(tables, ignore_index=True)

@@ -1,180 +1,53 @@
 """El grafo del informe, con doit: un capítulo se rehace cuando cambia algo de lo que lo determina, y solo entonces."""
 
-import ast
 import contextlib
-import functools
-import json
-import re
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from neumo.cache import library_versions, locked, modules_digest, write_atomically
+from neumo.cache import locked, write_atomically
+from neumo.data.sources import prepare
 from neumo.errors import NeumoError
-from neumo.params import Params, digest
+from neumo.hardware import has_bfloat16
+from neumo.modules import closure, digest, modules_digest
+from neumo.params import Params
+from neumo.report.chapters import Chapter, read_chapters
 from neumo.report.execute import execute_chapter
-from neumo.run import ARTEFACTS, Run, file_digest, prepare, project_root
+from neumo.run import ARTEFACTS, Run, file_digest, inherited_parameters, versions
 
-_LIBRARY = Path(__file__).resolve().parents[1]
+_TEMPLATE = Path(__file__).with_name("template")
 _PIXELS_PER_SECOND = 2e6
-_LAST = ("14", "00")  # las conclusiones y el resumen leen a todos los demás
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """Un capítulo: su cuaderno y lo que la primera celda dice que lee y escribe."""
-
-    path: Path
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    parameters: tuple[str, ...]
-    cells: str
-    modules: tuple[str, ...]
-
-    @property
-    def number(self) -> str:
-        """Número de dos cifras del capítulo."""
-        return self.path.stem[:2]
+def executed_path(chapter: Chapter, run: Run) -> Path:
+    """Ruta del cuaderno ejecutado de un capítulo."""
+    return run.folder / "notebooks" / chapter.path.name
 
 
-def _sources(notebook: dict, kind: str) -> list[str]:
-    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
-
-
-def _names(header: str, label: str) -> tuple[str, ...]:
-    line = re.search(rf"^{label}:(.*)$", header, re.M)
-    if not line:
-        return ()
-    return tuple(re.findall(r"`(\w+)`", line[1]))
-
-
-def _assigned(cell: str) -> tuple[str, ...]:
-    targets = [node.targets[0] for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
-    return tuple(t.id for t in targets if isinstance(t, ast.Name) and t.id in Params.model_fields)
-
-
-def imported_modules(code: str) -> set[str]:
-    r"""Devuelve los módulos de `neumo` que importa un texto de Python (`"store"`, `"report/display"`).
-
-    Examples
-    --------
-    >>> sorted(imported_modules("from neumo import plots, split\nfrom neumo.report.display import table"))
-    ['plots', 'report/display', 'split']
-    """
-    found = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "neumo":
-            parts = node.module.split(".")[1:]
-            found |= {"/".join([*parts, alias.name]) for alias in node.names} | {"/".join(parts)}
-        elif isinstance(node, ast.Import):
-            found |= {"/".join(a.name.split(".")[1:]) for a in node.names if a.name.startswith("neumo.")}
-    return {name for name in found if name and (_LIBRARY / f"{name}.py").is_file()}
-
-
-@functools.cache
-def _module_imports(name: str) -> frozenset[str]:
-    return frozenset(imported_modules((_LIBRARY / f"{name}.py").read_text(encoding="utf-8")))
-
-
-def _closure(names: set[str]) -> tuple[str, ...]:
-    # progress y errors no cambian ningún resultado; los importan todos. Lo que `run` usa para preparar las imágenes y
-    # hacer lo que falta llega a los capítulos en sus artefactos (`source`, `listing`), no en su código.
-    seen, pending = set(), set(names)
-    while pending:
-        name = pending.pop()
-        seen.add(name)
-        outside = {"report/graph", "data/sources"} if name == "run" else set()
-        pending |= _module_imports(name) - seen - outside
-    return tuple(sorted(seen - {"progress", "errors"}))
-
-
-def read_chapter(path: Path) -> Chapter:
-    """Lee de un cuaderno qué artefactos lee y escribe, qué parámetros usa y qué módulos importa.
-
-    Raises
-    ------
-    NeumoError
-        Si no es un cuaderno, una celda no es Python o nombra artefactos que no existen.
-    """
-    try:
-        return _read_chapter(path)
-    except (SyntaxError, ValueError, LookupError) as error:
-        place = f", línea {error.lineno} de una celda: {error.text}" if isinstance(error, SyntaxError) else ""
-        raise NeumoError(
-            f"No se entiende el cuaderno {path.name} ({type(error).__name__}{place.rstrip()}). Corríjalo en JupyterLab y "
-            "guárdelo entero; sus celdas han de ser de Python, sin órdenes de IPython como «%%» o «?»."
-        ) from error
-
-
-def _read_chapter(path: Path) -> Chapter:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    header = _sources(notebook, "markdown")[0]
-    code = _sources(notebook, "code")
-    cell = next(
-        ("".join(c["source"]) for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])), ""
-    )
-    cells = digest([[c["cell_type"], "".join(c["source"])] for c in notebook["cells"]])
-    modules = set().union(*(imported_modules(_plain(source)) for source in code))
-    chapter = Chapter(
-        path, _names(header, "Lee"), _names(header, "Escribe"), _assigned(cell), cells, _closure(modules)
-    )
-    unknown = [name for name in (*chapter.reads, *chapter.writes) if name not in ARTEFACTS]
-    if unknown:
-        raise NeumoError(
-            f"{path.name} nombra en su primera celda artefactos que no existen: {', '.join(unknown)}. Corrija el nombre o "
-            "añádalos a `neumo.run.ARTEFACTS`."
-        )
-    return chapter
-
-
-def _plain(source: str) -> str:
-    return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
-
-
-def read_chapters(folder: Path | None = None) -> list[Chapter]:
-    """Lee los capítulos, en orden de ejecución: por número, con las conclusiones y el resumen al final.
-
-    Raises
-    ------
-    NeumoError
-        Si un capítulo lee un artefacto que ningún otro escribe.
-    """
-    folder = folder or project_root() / "notebooks"
-    chapters = [read_chapter(path) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))]
-    written = {name for chapter in chapters for name in chapter.writes}
-    for chapter in chapters:
-        for name in chapter.reads:
-            if ARTEFACTS[name][1] and name not in written:
-                raise NeumoError(
-                    f"{chapter.path.name} lee `{name}` y ningún capítulo lo escribe: debería hacerlo el "
-                    f"{ARTEFACTS[name][1]}. Devuelva ese cuaderno a notebooks/ o quite el nombre de «Lee:»."
-                )
-    return sorted(chapters, key=lambda c: (_LAST.index(c.number) + 1 if c.number in _LAST else 0, c.number))
-
-
-def _execute(chapter: Chapter, run: Run, output: Path) -> None:
+def _execute(chapter: Chapter, run: Run) -> None:
     values = run.params.model_dump(mode="json")
-    execute_chapter(chapter.path, output, run=run, values={name: values[name] for name in chapter.parameters})
-    missing = [name for name in chapter.writes if not run.exists(name)]
+    given = {name: values[name] for name in chapter.parameters}
+    execute_chapter(chapter.path, executed_path(chapter, run), run=run, values=given, uses=chapter.uses)
+    missing = [name for name in chapter.writes if not run.is_whole(name)]
     if missing:
         raise NeumoError(f"El capítulo {chapter.path.stem} terminó sin escribir {', '.join(missing)}.")
 
 
 def _render(chapters: list[Chapter], run: Run) -> None:
-    from neumo.report.render import render, render_index
+    from neumo.report.index import render_index
+    from neumo.report.render import render
 
     notebooks = [executed_path(chapter, run) for chapter in chapters]
-    render(notebooks, run.folder / "informe.html", meta=_meta(run))
+    render(notebooks, run.folder / "informe.html", meta=_meta(chapters, run))
     render_index(run.folder.parent)
 
 
-def _meta(run: Run) -> dict[str, Any]:
-    """Reúne lo que la portada y el cierre dicen de la ejecución."""
+def _meta(chapters: list[Chapter], run: Run) -> dict[str, Any]:
+    """Reúne lo que la portada y el cierre dicen de la ejecución; las versiones, las que hicieron los capítulos."""
     source = run.load("source")
     meta = {
         "run": run.folder.name,
@@ -186,32 +59,15 @@ def _meta(run: Run) -> dict[str, Any]:
             "imágenes": file_digest(run.path("listing"))[:16]
             if source["synthetic"]
             else source["folder_name"],
-            **{name: version for name, version in library_versions().items()},
+            **next(filter(None, (run.seal(c.number).get("versions") for c in chapters)), versions()),
         },
     }
-    if run.exists("manifest"):
+    written = {name for chapter in chapters for name in chapter.writes}
+    if "manifest" in written:
         meta["unknown_patients"] = int((~run.load("manifest")["patient_known"]).sum())
-    if run.exists("predictions_test") and run.exists("chosen"):
-        meta["threshold_data"] = _threshold_data(run)
+    if "threshold_data" in written:
+        meta["threshold_data"] = run.load("threshold_data")
     return meta
-
-
-def _threshold_data(run: Run) -> dict[str, Any]:
-    """Probabilidades en prueba del modelo elegido, con todas sus semillas, para el umbral interactivo."""
-    from neumo.studies.card import chosen_scores
-
-    chosen = run.load("chosen")
-    scores = chosen_scores(run.load("predictions_test"), chosen)
-    return {
-        "y": scores["y_true"].astype(int).tolist(),
-        "p": scores["probability"].tolist(),
-        "threshold": chosen["threshold"],
-    }
-
-
-def executed_path(chapter: Chapter, run: Run) -> Path:
-    """Ruta del cuaderno ejecutado de un capítulo."""
-    return run.folder / "notebooks" / chapter.path.name
 
 
 def _guarded(failures: list[str], run: Run, action: Callable, *arguments: Any) -> bool:
@@ -229,6 +85,37 @@ def _guarded(failures: list[str], run: Run, action: Callable, *arguments: Any) -
     return False
 
 
+def determined_by(chapter: Chapter, run: Run) -> dict[str, Any]:
+    """Reúne lo que, además de los bytes que lee, determina un capítulo.
+
+    Returns
+    -------
+    dict
+        `cells`, `parameters` (los suyos), `inherited` (de los que salió lo que lee), `modules`, `versions` y, si entrena,
+        `bfloat16`: la precisión `auto` depende del procesador.
+    """
+    values = run.params.model_dump(mode="json")
+    trains = not {"repaired", "improved", "attempts"}.isdisjoint(chapter.uses)
+    return {
+        "cells": chapter.cells,
+        "parameters": {name: values[name] for name in chapter.uses},
+        "inherited": inherited_parameters(run, [name for name in chapter.reads if ARTEFACTS[name][1]]),
+        "modules": modules_digest(chapter.modules),
+        "versions": versions(),
+        "bfloat16": has_bfloat16() if trains else None,
+    }
+
+
+def _unchanged(describe: Callable[[], Any]) -> Callable:
+    """`uptodate` de doit que compara un valor calculado cuando le toca a la tarea, hechas ya las anteriores."""
+
+    def uptodate(task: Any, values: dict) -> bool:
+        task.value_savers.append(lambda: {"determined": digest(describe())})
+        return values.get("determined") == digest(describe())
+
+    return uptodate
+
+
 def tasks(chapters: list[Chapter], run: Run, failures: list[str]) -> Iterator[dict]:
     """Genera las tareas de doit: una por capítulo y, al final, la composición del informe.
 
@@ -239,41 +126,27 @@ def tasks(chapters: list[Chapter], run: Run, failures: list[str]) -> Iterator[di
     failures : list of str
         Recibe la frase de cada tarea que falle.
     """
-    from doit.tools import config_changed
-
-    values = run.params.model_dump(mode="json")
     for chapter in chapters:
-        determined = {
-            "cells": chapter.cells,
-            "parameters": {name: values[name] for name in chapter.parameters},
-            "modules": modules_digest(chapter.modules),
-        }
-        files = [run.path(name) for name in chapter.reads]
-        # El sello también cuenta: un artefacto idéntico hecho con otros parámetros se tiene que volver a sellar.
-        files += [run.seal_path(name) for name in chapter.reads if ARTEFACTS[name][1]]
-        output = executed_path(chapter, run)
-        outputs = [*(run.path(n) for n in chapter.writes), *(run.seal_path(n) for n in chapter.writes)]
+        written = [path for name in chapter.writes for path in run.files(name)]
         yield {
             "name": chapter.path.stem,
-            "actions": [(_guarded, [failures, run, _execute, chapter, run, output])],
-            "file_dep": [str(path) for path in files],
-            "targets": [str(path) for path in (output, *outputs)],
-            "uptodate": [config_changed(determined)],
+            "actions": [(_guarded, [failures, run, _execute, chapter, run])],
+            "file_dep": [str(path) for name in chapter.reads for path in run.files(name)],
+            "targets": [str(path) for path in (executed_path(chapter, run), *written)],
+            "uptodate": [
+                _unchanged(lambda chapter=chapter: determined_by(chapter, run)),
+                lambda chapter=chapter: all(map(run.is_whole, chapter.writes)),
+            ],
             "io": {"capture": False},  # doit cambia sys.stdout mientras captura, y aquí hay dos hilos
         }
-    template = _LIBRARY / "report" / "template"
+    template = [path for path in sorted(_TEMPLATE.rglob("*")) if path.is_file()]
+    code = closure(["report/render", "report/index"])
     yield {
         "name": "informe",
         "actions": [(_guarded, [failures, run, _render, chapters, run])],
-        "file_dep": [
-            *(str(executed_path(chapter, run)) for chapter in chapters),
-            *(str(path) for path in sorted(template.rglob("*")) if path.is_file()),
-            *(
-                str(_LIBRARY / name)
-                for name in ("report/render.py", "report/display.py", "references.py", "references.yaml")
-            ),
-        ],
+        "file_dep": [str(path) for path in (*(executed_path(c, run) for c in chapters), *template)],
         "targets": [str(run.folder / "informe.html")],
+        "uptodate": [_unchanged(lambda: [modules_digest(code), versions()])],
         "io": {"capture": False},
     }
 
@@ -356,34 +229,53 @@ def _progress_shown(path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def estimated_minutes(params: Params, images: int) -> float:
-    """Estima los minutos de entrenamiento de un informe entero, sin nada en la caché.
+def needed(chapters: list[Chapter], number: str) -> list[Chapter]:
+    """Devuelve, en orden, un capítulo y los que escriben, directa o indirectamente, lo que él lee."""
+    writers = {name: chapter for chapter in chapters for name in chapter.writes}
+    pending, found = [c for c in chapters if c.number == number], set()
+    while pending:
+        chapter = pending.pop()
+        if chapter.number not in found:
+            found.add(chapter.number)
+            pending += [writers[name] for name in chapter.reads if name in writers]
+    return [chapter for chapter in chapters if chapter.number in found]
+
+
+def estimated_minutes(
+    params: Params, images: int, *, written: Collection[str] = ("attempts", "final")
+) -> float:
+    """Estima los minutos de entrenamiento de unos capítulos, sin nada en la caché.
 
     Parameters
     ----------
     params : Params
     images : int
         Imágenes que hay en total.
+    written : collection of str
+        Artefactos que se van a escribir: con `attempts` se entrenan los intentos y con `final`, los modelos finales.
 
     Notes
     -----
     Cuenta píxeles por época. La red de 13 capas recorre unos 2 millones de píxeles por segundo en dos núcleos (medido
     de 64 a 224 píxeles); es un orden de magnitud, no una promesa.
     """
-    planned = [(params.experiment(attempt.name), 1) for attempt in params.attempts]
-    planned += [(params.experiment(name), len(params.final_seeds)) for name in params.final_models]
+    planned = [(params.experiment(a.name), 1) for a in params.attempts if "attempts" in written]
+    planned += [
+        (params.experiment(n), len(params.final_seeds)) for n in params.final_models if "final" in written
+    ]
     pixels = sum(e.epochs * n * images * (1 - params.val_fraction) * e.image_size**2 for e, n in planned)
     return pixels / _PIXELS_PER_SECOND / 60
 
 
-def _announce_duration(run: Run) -> None:
+def _announce_duration(run: Run, chapters: list[Chapter]) -> None:
     images = len(run.path("listing").read_text().splitlines()) - 1
-    minutes = estimated_minutes(run.params, images)
+    written = {name for chapter in chapters for name in chapter.writes}
+    minutes = estimated_minutes(run.params, images, written=written)
     if minutes > 5:
         shown = f"{minutes / 60:.1f} horas" if minutes > 90 else f"{minutes:.0f} minutos"
         print(
-            f"Entrenar todo lo que este informe pide lleva del orden de {shown} en dos núcleos, menos lo que ya esté "
-            "hecho. Se puede parar y seguir.",
+            f"Entrenar lo que esta orden pide lleva del orden de {shown} en dos núcleos, menos lo que ya esté hecho. Se "
+            "puede parar y seguir.",
             flush=True,
         )
 
@@ -413,13 +305,15 @@ def build(run: Run, *, until: str | None = None) -> Path:
     numbers = [chapter.number for chapter in chapters]
     if until is not None and (until := until.zfill(2)) not in numbers:
         raise NeumoError(f"No hay capítulo «{until}». Los que hay: {', '.join(sorted(numbers))}.")
+    wanted = needed(chapters, until) if until else chapters
     failures: list[str] = []
     try:
         with locked(run.folder / ".lock", wait=False), _progress_shown(run.folder / "progress.log"):
             prepare(run)
-            _announce_duration(run)
-            loader = _loader(chapters, run, _reporter(len(chapters) + 1, failures), failures)
-            selected = [c.path.stem for c in chapters if c.number == until] if until else []
+            _announce_duration(run, wanted)
+            reporter = _reporter(len(wanted) + (until is None), failures)
+            loader = _loader(chapters, run, reporter, failures)
+            selected = [chapter.path.stem for chapter in wanted] if until else []
             code = DoitMain(loader, config_filenames=()).run(["run", *selected])
     except BlockingIOError:
         raise NeumoError(
@@ -427,8 +321,5 @@ def build(run: Run, *, until: str | None = None) -> Path:
         ) from None
     if failures or code:
         raise NeumoError(" ".join(failures) or f"doit terminó con el código {code}.")
-    return (
-        executed_path(next(c for c in chapters if c.number == until), run)
-        if until
-        else run.folder / "informe.html"
-    )
+    last = next((chapter for chapter in wanted if chapter.number == until), None)
+    return executed_path(last, run) if last else run.folder / "informe.html"

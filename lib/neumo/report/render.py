@@ -4,12 +4,7 @@ import ast
 import base64
 import hashlib
 import html
-import json
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,21 +17,10 @@ from neumo.report.display import cell_text, markdown
 
 TITLE = "Clasificación de imágenes médicas con redes neuronales convolucionales"
 TEMPLATE = Path(__file__).parent / "template"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM_OPTIONS = (
-    "--headless --disable-gpu --no-first-run --disable-background-networking --no-pdf-header-footer"
-)
 KINDS = {"fig": "figura", "tab": "tabla", "sec": "sección", "cap": "capítulo"}
 PARAMETER_TAGS = {"parameters", "injected-parameters"}
 INTERACTIVE_TAG = "explorador"  # mandos para JupyterLab: la página lleva la figura fija de la celda anterior
 NO_PROSE = ["a", "code", "pre", "h2", "h3", "h4", "h5", "h6", "figure", "table", "math", "summary", "label", "dl"]  # fmt: skip
-INDEX_METRICS = {
-    "accuracy": "exactitud",
-    "balanced_accuracy": "exactitud equilibrada",
-    "sensitivity": "sensibilidad",
-    "specificity": "especificidad",
-    "auc": "AUC",
-}
 
 
 def render(notebooks: list[Path], output: Path, *, meta: Mapping[str, Any]) -> Path:
@@ -343,78 +327,3 @@ def _frames(soup: Any) -> None:
         soup.head.append(style.extract())
     if (slider := soup.find(id="umbral-interactivo")) and (home := soup.find(id="cap-11")):
         home.append(slider.extract())
-
-
-def pdf(document: Path, output: Path) -> Path:
-    """Imprime el informe en PDF con Chromium.
-
-    Raises
-    ------
-    NeumoError
-        Si no hay Chromium o no termina bien: el HTML queda igual y se puede imprimir desde cualquier navegador.
-    """
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    remedy = "Instálelo (en Debian o Ubuntu, `apt install chromium`) o imprima el HTML desde su navegador."
-    if browser is None:
-        raise NeumoError(f"Para escribir «{output.name}» hace falta Chromium y no está en el PATH. {remedy}")
-    root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        partial = Path(folder, "informe.pdf")
-        places = [f"--user-data-dir={folder}", f"--print-to-pdf={partial}", document.resolve().as_uri()]
-        order = [browser, *root, *CHROMIUM_OPTIONS.split(), "--generate-pdf-document-outline", *places]
-        try:
-            done = subprocess.run(order, capture_output=True, timeout=300, check=False)
-        except subprocess.TimeoutExpired:
-            raise NeumoError(f"Chromium no terminó «{output.name}» en 300 s. {remedy}") from None
-        if done.returncode or not partial.is_file():
-            raise NeumoError(
-                f"Chromium no pudo escribir «{output.name}» (terminó con {done.returncode}). {remedy}"
-            )
-        write_atomically(output, partial.read_bytes())
-    return output
-
-
-def render_index(build: Path) -> Path:
-    """Escribe `build/index.html`: las ejecuciones que hay, sus datos y sus cifras en prueba, unas junto a otras.
-
-    Parameters
-    ----------
-    build : Path
-        Carpeta con una carpeta por ejecución; cuenta la que tiene `metrics.json`.
-    """
-    from jinja2 import Environment, FileSystemLoader
-
-    runs = [_run_summary(path.parent) for path in sorted(build.glob("*/metrics.json"))]
-    models = list(dict.fromkeys(model for run in runs for model in run["models"]))
-    page = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True).get_template("ejecuciones.html.j2")
-    write_atomically(
-        build / "index.html", page.render(runs=runs, models=models, metrics=INDEX_METRICS).encode()
-    )
-    return build / "index.html"
-
-
-def _run_summary(folder: Path) -> dict[str, Any]:
-    """Lo que el índice dice de una ejecución: sus datos y la media de cada modelo en prueba (o en validación)."""
-    import pandas as pd
-
-    source = folder / "source.json"
-    table = pd.DataFrame(_records(json.loads((folder / "metrics.json").read_bytes())))
-    table = table.reindex(columns=["model", "partition", *INDEX_METRICS])
-    partition = "test" if "test" in set(table["partition"]) else "val"
-    means = table[table["partition"] == partition].groupby("model", sort=False)[list(INDEX_METRICS)].mean()
-    return {
-        "name": folder.name,
-        "data": json.loads(source.read_bytes()).get("description", "") if source.is_file() else "",
-        "partition": {"test": "prueba", "val": "validación"}[partition],
-        "report": f"{folder.name}/informe.html" if (folder / "informe.html").is_file() else "",
-        "models": {
-            model: {name: cell_text(row[name]) for name in row.index} for model, row in means.iterrows()
-        },
-    }
-
-
-def _records(value: Any) -> list[dict]:
-    """Primera lista de registros con `model` que haya en `metrics.json`."""
-    if isinstance(value, list):
-        return value if value and isinstance(value[0], dict) and "model" in value[0] else []
-    return next(filter(None, map(_records, value.values())), []) if isinstance(value, dict) else []

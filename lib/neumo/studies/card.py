@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.evaluation.metrics import METRICS, by_seed, intervals, probability, subgroup_metrics
-from neumo.predict import combine
+from neumo.evaluation.intervals import intervals, subgroup_metrics
+from neumo.evaluation.predictions import by_seed, joint_logit, joint_probability
+from neumo.studies.shortcuts import SHORTCUTS, TOGETHER
+from neumo.words import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 _NAMES = {
     "bacteria": "neumonía bacteriana",
@@ -99,8 +102,9 @@ def chosen_scores(predictions: "pd.DataFrame", chosen: Mapping[str, Any]) -> "pd
     """
     images, logits = by_seed(predictions, chosen["model"])
     table = images[["path", "group", "subtype", "y_true"]]
-    logit = combine(logits.T) / chosen["temperature"].get(chosen["model"], 1)
-    return table.assign(logit=logit, probability=probability(logit))
+    temperature = chosen["temperature"].get(chosen["model"], 1)
+    scaled = joint_probability(logits, temperature=temperature)
+    return table.assign(logit=joint_logit(logits) / temperature, probability=scaled)
 
 
 def results(scores: "pd.DataFrame", *, threshold: float, resamples: int, seed: int) -> tuple:
@@ -213,3 +217,37 @@ def claim_table(items: Iterable[Mapping[str, Any]]) -> str:
         where = f"{link}{': ' if item['chapter'] and item['note'] else ' '}{item['note']}".strip()
         lines.append(f"| {item['item']} | {item['section']} | {item['text']} | {where} |")
     return "\n".join(lines)
+
+
+def verdicts(
+    randomised: "pd.DataFrame", localised: "pd.DataFrame | None", shortcuts: "pd.DataFrame", *, auc: float
+) -> str:
+    """Dice en una lista de Markdown qué dieron las comprobaciones.
+
+    Parameters
+    ----------
+    randomised, localised, shortcuts : DataFrame
+        De `randomisation_summary`, `localisation_summary` (o `None`) y `shortcut_table`.
+    auc : float
+        El de la red elegida en la prueba.
+    """
+    lines = []
+    for row in randomised.to_dict("records"):
+        end = "los mapas dependen" if row["passes"] else "no se demuestra que los mapas dependan"
+        lines.append(
+            f"**{row['model']}**: con todos los pesos barajados, la correlación absoluta con los mapas de la red entrenada es de "
+            f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]; {end} de lo aprendido."
+        )
+    for row in [] if localised is None else localised.to_dict("records"):
+        end = "más que el azar" if row["passes"] else "no más de lo que daría el azar"
+        lines.append(
+            f"**{row['model']}**, lesiones de tipo `{row['subtype']}`: dentro cae el {row['share']:.0%} del calor, frente "
+            f"al {row['share_swapped']:.0%} de los mapas de otras imágenes; {end}.".replace("%", " %")
+        )
+    test = shortcuts[shortcuts["partition"] == "test"].set_index("feature")
+    single = test.drop(TOGETHER)["value"]
+    lines.append(
+        f"El atajo más fuerte, «{SHORTCUTS[single.idxmax()]}», separa las clases de la prueba con un AUC de "
+        f"{single.max():.3f}; todos juntos, con {test.loc[TOGETHER, 'value']:.3f}; la red, con {auc:.3f}."
+    )
+    return "\n".join(f"- {line}" for line in lines)

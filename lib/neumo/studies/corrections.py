@@ -11,17 +11,17 @@ import numpy as np
 
 from neumo import references
 from neumo.errors import NeumoError
-from neumo.evaluation.metrics import argmax_decision, by_seed, metrics_table, paired_difference, probability
-from neumo.studies.anatomy import experiment_key, fit_batches, fresh_model, measured_once
+from neumo.evaluation.intervals import paired_difference
+from neumo.evaluation.metrics import argmax_decision, probability
+from neumo.evaluation.predictions import by_seed, metrics_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from neumo.data.store import ImageSet
-    from neumo.learning.training import Training
     from neumo.params import Experiment, LotShift
+from neumo.studies.experiments import recomputed_logits
 
-_MODULES = ("studies/corrections", "learning/networks", "learning/batches", "learning/training", "data/store")
 LABELS = {
     "base": "la red original",
     "umbral": "umbral en lugar de arg-max",
@@ -82,19 +82,19 @@ def ablation(
     Parameters
     ----------
     image_set : callable
-        `image_set(partition, image_size=…)`: `run.image_set`.
+        `image_set(partition, image_size=…)`, de `neumo.data.store.image_sets`.
 
     Returns
     -------
     DataFrame
-        Las columnas de `training.predictions` y `statistics`: `moving` o `recomputed`.
+        Las columnas de `inference.predictions` y `statistics`: `moving` o `recomputed`.
     """
     import pandas as pd
 
-    from neumo.learning import training
+    from neumo.learning import inference, training
 
     trainings = training.train_all(recipes, image_set, seeds=seeds, cache=cache)
-    moving = training.predictions(trainings, image_set, partition="val")
+    moving = inference.predictions(trainings, image_set, partition="val")
     parts = (moving.groupby(["model", "seed"], sort=False).indices.values(), trainings)
     repaired = moving.copy()
     for rows, done in zip(*parts, strict=True):
@@ -103,24 +103,6 @@ def ablation(
     return pd.concat(
         [moving.assign(statistics="moving"), repaired.assign(statistics="recomputed")], ignore_index=True
     )
-
-
-def recomputed_logits(
-    done: "Training", train_set: "ImageSet", val_set: "ImageSet", *, cache: Path
-) -> np.ndarray:
-    """Calcula los logits de validación (n,) tras recalcular las estadísticas de normalización de un entrenamiento."""
-    import pandas as pd
-
-    def measure() -> dict[str, "pd.DataFrame"]:
-        from neumo.learning import training
-
-        model = done.model()
-        training.recompute_batchnorm(model, fit_batches(done.experiment, train_set, done.seed, 1)["x"])
-        return {"logits": pd.DataFrame({"logit": training.predict_logits(model, val_set.pixels())})}
-
-    key = experiment_key(done.experiment, train_set, val_set, seed=done.seed, training=done.folder.name)
-    what = f"estadísticas recalculadas, {done.experiment.name}"
-    return measured_once(cache, what, key, measure, modules=_MODULES)["logits"]["logit"].to_numpy()
 
 
 def ablation_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
@@ -273,7 +255,7 @@ def lot_shift_predictions(
     Returns
     -------
     DataFrame
-        Las columnas de `training.predictions` y `direction`: el lote con que se entrenó.
+        Las columnas de `inference.predictions` y `direction`: el lote con que se entrenó.
 
     Raises
     ------
@@ -283,7 +265,7 @@ def lot_shift_predictions(
     import pandas as pd
 
     from neumo.data.split import LOTS, lot_shift
-    from neumo.learning import training
+    from neumo.learning import inference, training
 
     if not experiments:
         raise NeumoError("No hay red que entrenar: ninguna de final_models se lee con umbral.")
@@ -298,29 +280,8 @@ def lot_shift_predictions(
             return dataclasses.replace(images, table=shifted).partition(name)
 
         done = training.train_all(experiments, image_set, seeds=[seed], cache=cache)
-        tables.append(training.predictions(done, image_set, partition="val").assign(direction=direction))
+        tables.append(inference.predictions(done, image_set, partition="val").assign(direction=direction))
     return pd.concat(tables, ignore_index=True)
-
-
-# --- Las tres redes ----------------------------------------------------------------------------
-
-
-def parameter_counts(experiments: Sequence["Experiment"], *, cache: Path) -> dict[str, int]:
-    """Cuenta los parámetros que el gradiente aprende en la red de cada experimento."""
-    import pandas as pd
-
-    def measure(experiment: "Experiment") -> dict[str, "pd.DataFrame"]:
-        model = fresh_model(experiment, 0)
-        count = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-        return {"parameters": pd.DataFrame({"parameters": [count]})}
-
-    counts = {}
-    for experiment in experiments:
-        tables = measured_once(
-            cache, "parámetros de la red", experiment_key(experiment), lambda e=experiment: measure(e)
-        )
-        counts[experiment.name] = int(tables["parameters"]["parameters"].iloc[0])
-    return counts
 
 
 def paired_differences(

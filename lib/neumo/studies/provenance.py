@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def machine() -> dict[str, Any]:
     """Describe el procesador, la memoria, el sistema y los hilos; nada que identifique al equipo."""
-    from neumo.learning.networks import has_bfloat16
+    from neumo.hardware import has_bfloat16
 
     info = Path("/proc/cpuinfo")
     lines = info.read_text(errors="ignore").splitlines() if info.is_file() else []

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.errors import NeumoError
-from neumo.evaluation import metrics as evaluation
+from neumo.evaluation.diagnosis import diagnose
+from neumo.evaluation.intervals import intervals
+from neumo.evaluation.metrics import argmax_decision, binary_metrics, confusion, probability
+from neumo.evaluation.predictions import ENSEMBLE, by_seed, ensemble, metrics_table
 from neumo.report.display import Fragment, note
 from neumo.run import project_root
 
@@ -50,15 +53,15 @@ def open_case(run_dir: str | Path = "build/demo", *, model: str | None = None) -
             "run_dir la carpeta de una ejecución terminada, por ejemplo build/demo."
         )
     table = pd.read_csv(path, keep_default_na=False)
-    metrics = evaluation.metrics_table(evaluation.ensemble(table))
-    best = metrics.loc[metrics["balanced_accuracy"].idxmax(), "model"].removesuffix(evaluation.ENSEMBLE)
-    images, logits = evaluation.by_seed(table, model or best)
+    metrics = metrics_table(ensemble(table))
+    best = metrics.loc[metrics["balanced_accuracy"].idxmax(), "model"].removesuffix(ENSEMBLE)
+    images, logits = by_seed(table, model or best)
     return with_logits(images[["path", "group", "y_true"]], logits.mean(axis=1))
 
 
 def with_logits(case: "pd.DataFrame", logit: Any) -> "pd.DataFrame":
     """Cambia los logits de un caso y, con ellos, sus probabilidades y sus decisiones (umbral 0.5)."""
-    prob = evaluation.probability(logit)
+    prob = probability(logit)
     return case.assign(logit=logit, probability=prob, decision=(prob >= 0.5).astype(int))
 
 
@@ -67,7 +70,7 @@ def plant(case: "pd.DataFrame", fault: str | int, *, seed: int = 0) -> "pd.DataF
     fault = list(FAULTS)[np.random.default_rng(fault).integers(5)] if isinstance(fault, int) else fault
     z = case["logit"].to_numpy()
     if fault == "argmax":
-        return case.assign(decision=evaluation.argmax_decision(case["probability"]))
+        return case.assign(decision=argmax_decision(case["probability"]))
     shuffled = np.random.default_rng(seed).permutation(z)
     planted = {"shuffled": shuffled, "inverted": -z, "constant": 3 + 1e-6 * z, "saturated": 1000 * z}
     if fault not in planted:
@@ -77,9 +80,7 @@ def plant(case: "pd.DataFrame", fault: str | int, *, seed: int = 0) -> "pd.DataF
 
 def codes(case: "pd.DataFrame") -> list[str]:
     """Códigos de lo que `neumo.evaluation.diagnose` ve en un caso."""
-    found = evaluation.diagnose(
-        case["y_true"], case["probability"], y_pred=case["decision"], logits=case["logit"]
-    )
+    found = diagnose(case["y_true"], case["probability"], y_pred=case["decision"], logits=case["logit"])
     return [finding.code for finding in found]
 
 
@@ -142,11 +143,11 @@ def _hint(name: str, answer: Any, case: "pd.DataFrame") -> str:
 def _answers(case: "pd.DataFrame") -> dict[str, Any]:
     """Respuestas correctas y, con el nombre de su pista, lo que dan los errores frecuentes."""
     y, pred, prob = (case[name].to_numpy() for name in ("y_true", "decision", "probability"))
-    (tn, fp), (fn, tp) = evaluation.confusion(y, pred).to_numpy()
-    measured = evaluation.binary_metrics(y, prob, y_pred=pred)
+    (tn, fp), (fn, tp) = confusion(y, pred).to_numpy()
+    measured = binary_metrics(y, prob, y_pred=pred)
     recall, precision = measured["sensitivity"], measured["precision"]
     options = {"groups": case["group"], "y_pred": pred, "metrics": ["sensitivity"], "resamples": 2000}
-    found = evaluation.intervals(y, prob, **options).iloc[0]
+    found = intervals(y, prob, **options).iloc[0]
     # Sin variación entre remuestreos, quien lo haga a mano obtiene un intervalo de anchura cero.
     low, high = found[["low", "high"] if found["method"] == "bootstrap" else ["value", "value"]]
     return {

@@ -68,7 +68,7 @@ def _slider(kind: str, start: float, low: float, high: float, label: str, **opti
 @_interactive
 def augmentation(pixels: np.ndarray, augmentation: "Augmentation") -> tuple:
     """Mueve la fuerza del aumento sobre una radiografía (S, S) uint8; 1 es lo que dicen los parámetros."""
-    from neumo.figures import evaluation as plots
+    from neumo.figures import data as data_figures
     from neumo.learning import batches as pipeline
 
     def draw(strength: float, draw_number: int) -> tuple[Any, str]:
@@ -78,7 +78,7 @@ def augmentation(pixels: np.ndarray, augmentation: "Augmentation") -> tuple:
         images = pipeline.augment(np.repeat(pixels[None, ..., None], 5, axis=0), uniform, changed)
         shown = [pixels, *np.asarray(images)[..., 0].round().astype(np.uint8)]
         words = f"giro ±{ranges['rotation_range']:.0f}°, desplazamiento ±{ranges['width_shift_range']:.0%}"
-        return plots.image_grid(shown, ["sin aumento", *["con aumento"] * 5], columns=3), words
+        return data_figures.image_grid(shown, ["sin aumento", *["con aumento"] * 5], columns=3), words
 
     strength = _slider("FloatSlider", 1.0, 0.0, 2.0, "intensidad", step=0.1)
     return draw, {"strength": strength, "draw_number": _slider("IntSlider", 0, 0, 20, "sorteo")}
@@ -90,7 +90,7 @@ def learning_rate(curves: "pd.DataFrame", *, steps: int) -> tuple:
     import ipywidgets as widgets
     import pandas as pd
 
-    from neumo.figures import evaluation as plots
+    from neumo.figures import learning as learning_figures
     from neumo.learning import lr_finder
 
     def draw(seed: int, smoothing: float, rule: str) -> tuple[Any, str]:
@@ -98,11 +98,11 @@ def learning_rate(curves: "pd.DataFrame", *, steps: int) -> tuple:
         rows = lr_finder.record(lambda rate, loss: loss, one["learning_rate"], one["loss"], **options)
         answers = lr_finder.suggest(pd.DataFrame(rows).assign(seed=seed), steps=steps)
         shown = answers[answers["rule"].isin([rule] if rule else list(lr_finder.RULES))]
-        words = [f"{plots.RULE_NAMES[a.rule]}: {a.reason}" for a in shown.itertuples() if a.reason]
-        return plots.lr_curve(pd.DataFrame(rows), suggestions=shown), "<br>".join(words)
+        words = [f"{learning_figures.RULE_NAMES[a.rule]}: {a.reason}" for a in shown.itertuples() if a.reason]
+        return learning_figures.lr_curve(pd.DataFrame(rows), suggestions=shown), "<br>".join(words)
 
     seeds = [int(seed) for seed in curves["seed"].unique()]
-    rules = [("todas", ""), *((name, key) for key, name in plots.RULE_NAMES.items())]
+    rules = [("todas", ""), *((name, key) for key, name in learning_figures.RULE_NAMES.items())]
     return draw, {
         "seed": widgets.Dropdown(options=seeds, description="semilla"),
         "smoothing": _slider("FloatSlider", 0.98, 0.0, 0.99, "suavizado", step=0.01),
@@ -113,14 +113,15 @@ def learning_rate(curves: "pd.DataFrame", *, steps: int) -> tuple:
 @_interactive
 def threshold(y_true: Any, y_prob: Any, *, start: float = 0.5) -> tuple:
     """Mueve el umbral de decisión: matriz de confusión, sensibilidad, especificidad y valores predictivos."""
-    from neumo.evaluation import metrics as evaluation
-    from neumo.figures import evaluation as plots
+    from neumo.evaluation.metrics import binary_metrics, confusion_table
+    from neumo.figures import evaluation as evaluation_figures
+    from neumo.words import METRICS
 
     def draw(value: float) -> tuple[Any, str]:
-        measured = evaluation.binary_metrics(y_true, y_prob, threshold=value)
+        measured = binary_metrics(y_true, y_prob, threshold=value)
         names = ("sensitivity", "specificity", "precision", "npv")
-        words = "; ".join(f"{evaluation.METRICS[name]}: <b>{measured[name]:.3f}</b>" for name in names)
-        return plots.confusion_matrix(evaluation.confusion_table(measured["confusion_matrix"])), words
+        words = "; ".join(f"{METRICS[name]}: <b>{measured[name]:.3f}</b>" for name in names)
+        return evaluation_figures.confusion_matrix(confusion_table(measured["confusion_matrix"])), words
 
     return draw, {"value": _slider("FloatSlider", start, 0.0, 1.0, "umbral", step=0.01)}
 
@@ -131,7 +132,7 @@ def errors(images: "pd.DataFrame", folder: Path, *, side: int = 160) -> tuple:
     import ipywidgets as widgets
 
     from neumo.data.store import decode_grey
-    from neumo.figures import evaluation as plots
+    from neumo.figures import evaluation as evaluation_figures
 
     def draw(kind: str, page: int) -> tuple[Any, str]:
         real, said = KINDS[kind]
@@ -140,7 +141,7 @@ def errors(images: "pd.DataFrame", folder: Path, *, side: int = 160) -> tuple:
         page = min(page, max(1, -(-len(part) // PAGE)))
         shown = part.iloc[(page - 1) * PAGE : page * PAGE]
         pixels = np.array([decode_grey(folder / path, side) for path in shown["path"]])
-        return plots.error_gallery(pixels, shown), f"{len(part)} imágenes; página {page}"
+        return evaluation_figures.error_gallery(pixels, shown), f"{len(part)} imágenes; página {page}"
 
     kinds = widgets.Dropdown(options=list(KINDS), description="tipo")
     return draw, {"kind": kinds, "page": widgets.BoundedIntText(1, min=1, max=9999, description="página")}

@@ -1,0 +1,189 @@
+"""Tablas de predicciones (una fila por imagen, modelo y semilla): medirlas, resumirlas y elegir."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neumo.errors import NeumoError
+
+if TYPE_CHECKING:
+    import pandas as pd
+from neumo.evaluation.intervals import intervals
+from neumo.evaluation.metrics import argmax_decision, binary_metrics, probability
+from neumo.words import METRICS
+
+ENSEMBLE = "_conjunto"
+ENSEMBLE_SEED = -1
+
+
+def metrics_table(
+    predictions: "pd.DataFrame",
+    *,
+    threshold: float | Mapping[str, float] = 0.5,
+    decisions: Mapping[str, str] | None = None,
+) -> "pd.DataFrame":
+    """Mide cada modelo, semilla y partición de una tabla de predicciones.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columnas `model`, `seed`, `partition`, `path`, `group` (paciente), `y_true` y `logit`.
+    threshold : float or dict
+        Umbral de todos, o de cada modelo (los que falten, 0.5).
+    decisions : dict, optional
+        Modelos cuya salida se lee con `argmax_decision`: `{"original": "argmax"}`.
+
+    Returns
+    -------
+    DataFrame
+        `model`, `seed`, `partition`, `patients`, `decision` y lo de `binary_metrics`.
+    """
+    import pandas as pd
+
+    rows = []
+    for (model, seed, partition), part in predictions.groupby(["model", "seed", "partition"], sort=False):
+        prob, base = probability(part["logit"]), model.removesuffix(ENSEMBLE)
+        rule = (decisions or {}).get(base, "threshold")
+        cut = threshold.get(base, 0.5) if isinstance(threshold, Mapping) else threshold
+        y_pred = argmax_decision(prob) if rule == "argmax" else None
+        measured = binary_metrics(part["y_true"], prob, threshold=cut, y_pred=y_pred, logits=part["logit"])
+        patients = part["group"].nunique() if "group" in part else len(part)
+        identity = {"model": model, "seed": seed, "partition": partition, "patients": patients}
+        rows.append({**identity, "decision": rule, **measured})
+    return pd.DataFrame(rows)
+
+
+def seed_summary(metrics: "pd.DataFrame", *, names: Iterable[str] = tuple(METRICS)) -> "pd.DataFrame":
+    """Resume las semillas de cada modelo y partición: `seeds` y, por métrica, su media y `<métrica>_sd`."""
+    names = list(names)
+    grouped = metrics.groupby(["model", "partition"], sort=False)
+    mean, sd = grouped[names].mean(), grouped[names].std(ddof=1).add_suffix("_sd")
+    order = [column for name in names for column in (name, f"{name}_sd")]
+    return mean.join(sd)[order].assign(seeds=grouped.size()).reset_index()
+
+
+def ensemble(predictions: "pd.DataFrame") -> "pd.DataFrame":
+    """Promedia los logits de las semillas de cada modelo, como un modelo más: lo mismo que hace `predict`.
+
+    Returns
+    -------
+    DataFrame
+        Como `predictions`, con el modelo llamado `<model>_conjunto` y la semilla -1.
+    """
+    keys = ["model", "partition", "path"]
+    mean = predictions.groupby(keys, sort=False)["logit"].mean()
+    first = predictions.drop_duplicates(keys).set_index(keys).assign(logit=mean, seed=ENSEMBLE_SEED)
+    table = first.reset_index()[list(predictions.columns)]
+    return table.assign(model=table["model"] + ENSEMBLE)
+
+
+def joint_logit(logits: Any) -> np.ndarray:
+    """Une los logits de las semillas de un modelo, (n, semillas), en los de su conjunto, (n,): la media.
+
+    Examples
+    --------
+    >>> joint_logit([[1.0, 3.0], [-2.0, 0.0]]).tolist()
+    [2.0, -1.0]
+    """
+    return np.asarray(logits, dtype=np.float64).mean(axis=1)
+
+
+def joint_probability(logits: Any, *, temperature: float = 1.0) -> np.ndarray:
+    """Da la probabilidad de PNEUMONIA del conjunto: la de la media de los logits (n, semillas), dividida por la temperatura.
+
+    Lo usan igual los capítulos y `predict`.
+    """
+    return probability(joint_logit(logits) / temperature)
+
+
+def by_seed(predictions: "pd.DataFrame", model: str) -> "tuple[pd.DataFrame, np.ndarray]":
+    """Devuelve las imágenes de un modelo (una fila cada una) y sus logits, (n, semillas), en el mismo orden."""
+    part = predictions[predictions["model"] == model]
+    if part.empty:
+        known = ", ".join(dict.fromkeys(predictions["model"]))
+        raise NeumoError(f"No hay predicciones del modelo «{model}». Las hay de {known}.")
+    images = part.drop_duplicates("path").reset_index(drop=True)
+    logits = part.pivot(index="path", columns="seed", values="logit").loc[images["path"]]
+    return images, logits.to_numpy()
+
+
+def intervals_by_model(
+    predictions: "pd.DataFrame",
+    *,
+    threshold: float | Mapping[str, float] = 0.5,
+    decisions: Mapping[str, str] | None = None,
+    **options: Any,
+) -> "pd.DataFrame":
+    """Calcula los intervalos de cada modelo (media de sus semillas) y de su conjunto, en una sola partición.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Como en `metrics_table`, con la columna `group`.
+    threshold, decisions
+        Como en `metrics_table`.
+    **options
+        `metrics`, `resamples`, `confidence` y `seed` de `intervals`.
+
+    Returns
+    -------
+    DataFrame
+        `model`, `partition`, `seeds` y las columnas de `intervals`.
+    """
+    import pandas as pd
+
+    tables = []
+    for model in dict.fromkeys(predictions["model"]):
+        images, logits = by_seed(predictions, model)
+        cut = threshold.get(model, 0.5) if isinstance(threshold, Mapping) else threshold
+        for name, z in ((model, logits), (model + ENSEMBLE, joint_logit(logits)[:, None])):
+            prob = probability(z)
+            argmax = (decisions or {}).get(model) == "argmax"
+            y_pred = np.column_stack([argmax_decision(p) for p in prob.T]) if argmax else None
+            known = {"groups": images["group"], "threshold": cut, "y_pred": y_pred, "logits": z, **options}
+            identity = {"model": name, "partition": images["partition"][0], "seeds": z.shape[1]}
+            tables.append(intervals(images["y_true"], prob, **known).assign(**identity))
+    table = pd.concat(tables, ignore_index=True)
+    first = ["model", "partition", "seeds"]
+    return table[[*first, *table.columns.drop(first)]]
+
+
+def choose_model(metrics: "pd.DataFrame", *, chosen: str = "auto") -> str:
+    """Elige el modelo con la regla fijada antes de leer la prueba.
+
+    `auto`: la mejor media (sobre las semillas) de la exactitud equilibrada de validación; a igualdad, el mejor AUC.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Salida de `metrics_table`; solo se miran las filas de validación de modelos que no son conjuntos.
+    chosen : str
+        `auto` o el nombre del modelo.
+
+    Raises
+    ------
+    NeumoError
+        Si el modelo nombrado no está o no hay filas de validación.
+    """
+    rows = metrics[(metrics.partition == "val") & (metrics.seed != ENSEMBLE_SEED)]
+    if rows.empty or (chosen != "auto" and chosen not in set(rows.model)):
+        found = ", ".join(dict.fromkeys(rows.model)) or "ninguno"
+        raise NeumoError(
+            f"No se puede elegir el modelo «{chosen}»: con predicciones de validación está(n) {found}."
+        )
+    if chosen != "auto":
+        return chosen
+    means = rows.groupby("model", sort=False)[["balanced_accuracy", "auc"]].mean().round(12)
+    return str(means.sort_values(["balanced_accuracy", "auc"], ascending=False, kind="stable").index[0])
+
+
+def to_records(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Convierte una tabla en registros de JSON: NaN, infinitos y la semilla de los conjuntos quedan en `None`."""
+
+    def clean(name: str, value: Any) -> Any:
+        value = value.item() if isinstance(value, np.generic) else value
+        missing = isinstance(value, float) and not np.isfinite(value)
+        return None if missing or (name == "seed" and value == ENSEMBLE_SEED) else value
+
+    return [{name: clean(name, value) for name, value in row.items()} for row in table.to_dict("records")]

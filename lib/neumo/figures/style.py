@@ -1,0 +1,103 @@
+"""El aspecto común de las figuras: paleta, ejes y rótulos."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+NORMAL = "#0072B2"
+PNEUMONIA = "#D55E00"
+ACCENT = PNEUMONIA
+GREY = "#6b7280"
+_STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "figure.dpi": 96,
+    "figure.constrained_layout.use": True,
+}
+
+
+def style() -> None:
+    """Da a matplotlib el aspecto común de las figuras del informe."""
+    import matplotlib as mpl
+
+    mpl.rcParams.update(_STYLE)
+
+
+def new_axes(ax: "Axes | None", size: tuple[float, float]) -> "Axes":
+    """Devuelve `ax`, o unos ejes nuevos de `size` pulgadas con el estilo del informe."""
+    import matplotlib.pyplot as plt
+
+    if ax is not None:
+        return ax
+    style()
+    return plt.subplots(figsize=size)[1]
+
+
+def new_grid(rows: int, columns: int, size: tuple[float, float], **options: Any) -> np.ndarray:
+    """Crea una rejilla de ejes (rows, columns) de `size` pulgadas en total."""
+    import matplotlib.pyplot as plt
+
+    style()
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)[1]
+
+
+CLASS_COLOURS = {"NORMAL": NORMAL, "PNEUMONIA": PNEUMONIA}
+
+
+def spread(positions: Sequence[float], gap: float) -> np.ndarray:
+    """Separa posiciones en [0, 1] al menos `gap`, sin cambiar su orden y moviéndolas poco: sitio para rótulos.
+
+    Examples
+    --------
+    >>> spread([0.5, 0.51, 0.9], 0.2).round(2).tolist()
+    [0.5, 0.7, 0.9]
+    """
+    order = np.argsort(positions, kind="stable")
+    placed = np.asarray(positions, float)[order]
+    gap = min(gap, 1 / max(1, len(placed) - 1))
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + gap)
+    placed = np.minimum(placed, 1 - gap * np.arange(len(placed))[::-1])
+    return placed[np.argsort(order)]
+
+
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe e Ito, 2008
+
+
+def blend(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Pone un mapa sobre su radiografía: donde no hay calor queda la radiografía intacta.
+
+    Parameters
+    ----------
+    grey : (alto, ancho) uint8 array
+    heat : (a, b) array
+        En [0, 1], de cualquier tamaño.
+
+    Returns
+    -------
+    (alto, ancho, 3) uint8 array
+    """
+    from matplotlib import colormaps
+    from PIL import Image
+
+    small = Image.fromarray(np.asarray(heat, dtype=np.float32))
+    values = np.asarray(small.resize(grey.shape[::-1], Image.Resampling.BILINEAR))
+    color = colormaps["inferno"](values)[..., :3] * 255
+    weight = 0.65 * values[..., None]
+    return np.uint8(np.rint((1 - weight) * grey[..., None] + weight * color))

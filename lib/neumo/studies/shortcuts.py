@@ -1,0 +1,163 @@
+"""Atajos: cuánto delata la clase lo que no es anatomía."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from neumo.data.store import ImageSet
+
+SHORTCUTS = {
+    "size": "tamaño del archivo",
+    "aspect": "proporción (ancho / alto)",
+    "pixels": "número de píxeles",
+    "mean": "gris medio",
+    "border": "gris del borde",
+    "sharpness": "nitidez",
+}
+TOGETHER = "todos juntos"
+
+
+def shortcut_features(inspection: "pd.DataFrame", pixels: np.ndarray) -> "pd.DataFrame":
+    """Mide en cada imagen lo que no es anatomía y aun así podría delatar la clase.
+
+    Parameters
+    ----------
+    inspection : DataFrame
+        De `neumo.verify.inspect`: `path`, `size` (bytes), `width`, `height` y `mean` (nivel de gris).
+    pixels : (n, lado, lado) uint8 array
+        Las mismas imágenes, ya decodificadas.
+
+    Returns
+    -------
+    DataFrame
+        Las columnas de `SHORTCUTS`, con `path` por índice; `border` es el gris medio del marco (un dieciseisavo por
+        lado) y `sharpness`, la desviación del laplaciano entre la de la imagen.
+    """
+    import pandas as pd
+    from scipy.ndimage import laplace
+
+    edge = max(1, pixels.shape[1] // 16)
+    frame = np.ones(pixels.shape[1:], dtype=bool)
+    frame[edge:-edge, edge:-edge] = False
+    floats = (image.astype(np.float32) for image in pixels)
+    seen = [(image[frame].mean(), laplace(image).std() / max(image.std(), 1e-6)) for image in floats]
+    border, sharpness = np.array(seen, dtype=float).reshape(-1, 2).T
+    table = inspection.set_index("path")[["size", "mean"]].astype(float)
+    table["aspect"] = (inspection["width"] / inspection["height"]).to_numpy()
+    table["pixels"] = (inspection["width"] * inspection["height"]).to_numpy(float)
+    return pd.DataFrame(table.assign(border=border, sharpness=sharpness)[list(SHORTCUTS)])
+
+
+def shortcut_check(
+    image_set: Callable[..., "ImageSet"], **options: Any
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Mide los atajos de todas las particiones: lo que devuelven `shortcut_features` y `shortcut_table`.
+
+    Parameters
+    ----------
+    image_set : callable
+        De `neumo.data.store.image_sets`.
+    **options
+        `resamples` y `seed` de `shortcut_table`.
+    """
+    import pandas as pd
+
+    parts = [image_set(name) for name in ("train", "val", "test")]
+    features = pd.concat([shortcut_features(part.table, part.pixels()) for part in parts])
+    return features, shortcut_table(features, pd.concat([part.table for part in parts]), **options)
+
+
+def shortcut_table(
+    features: "pd.DataFrame", table: "pd.DataFrame", *, resamples: int = 2000, seed: int = 0
+) -> "pd.DataFrame":
+    """Mide cuánto predice la clase cada atajo solo, y todos juntos con una regresión logística.
+
+    El sentido de cada atajo (más es PNEUMONIA, o menos) y la regresión se aprenden en entrenamiento; el AUC, con su
+    intervalo por pacientes, es de validación y de prueba.
+
+    Parameters
+    ----------
+    features : DataFrame
+        De `shortcut_features`.
+    table : DataFrame
+        Mismas filas: `y`, `group` y `partition`.
+
+    Returns
+    -------
+    DataFrame
+        `feature`, `partition`, `direction` (1 o -1), `value`, `low` y `high` (AUC).
+    """
+    import pandas as pd
+
+    from neumo.evaluation.intervals import intervals
+
+    rows = []
+    for name, direction, scores in _shortcut_scores(features, table):
+        for partition in ("val", "test"):
+            mask = (table["partition"] == partition).to_numpy()
+            known = {
+                "groups": table.loc[mask, "group"],
+                "metrics": ["auc"],
+                "resamples": resamples,
+                "seed": seed,
+            }
+            found = intervals(table.loc[mask, "y"], _ranks(scores[mask]), **known).iloc[0]
+            rows.append([name, partition, direction, found["value"], found["low"], found["high"]])
+    return pd.DataFrame(rows, columns=["feature", "partition", "direction", "value", "low", "high"])
+
+
+def _shortcut_scores(features: "pd.DataFrame", table: "pd.DataFrame") -> list[tuple[str, int, np.ndarray]]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import QuantileTransformer
+
+    train, y = (table["partition"] == "train").to_numpy(), table["y"].to_numpy()
+    found = []
+    for name in features.columns:
+        values = features[name].to_numpy(float)
+        direction = 1 if roc_auc_score(y[train], values[train]) >= 0.5 else -1
+        found.append((name, direction, direction * values))
+    uniform = QuantileTransformer(n_quantiles=min(200, int(train.sum())), random_state=0)
+    together = make_pipeline(uniform, LogisticRegression(class_weight="balanced", max_iter=1000))
+    together.fit(features[train].to_numpy(float), y[train])
+    return [*found, (TOGETHER, 1, together.decision_function(features.to_numpy(float)))]
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Lleva valores cualesquiera a [0, 1] sin cambiar su orden ni sus empates."""
+    from scipy.stats import rankdata
+
+    return (rankdata(values) - 0.5) / len(values)
+
+
+def shortcut_use(features: "pd.DataFrame", predictions: "pd.DataFrame") -> "pd.DataFrame":
+    """Mide si la red sigue un atajo: correlación de rangos entre él y el logit, dentro de cada clase.
+
+    Dentro de una clase la enfermedad ya no los une: lo que quede es la red mirando el atajo, o algo que va con él.
+
+    Parameters
+    ----------
+    features : DataFrame
+        De `shortcut_features`, en las filas de `predictions`.
+    predictions : DataFrame
+        `y_true` y `logit`, una fila por imagen.
+
+    Returns
+    -------
+    DataFrame
+        `feature`, `NORMAL` y `PNEUMONIA` (correlaciones en [-1, 1]).
+    """
+    import pandas as pd
+
+    y = predictions["y_true"].to_numpy()
+    table = features.reset_index(drop=True).assign(logit=predictions["logit"].to_numpy())
+    columns = {
+        name: table[y == label].corr(method="spearman")["logit"].drop("logit")
+        for label, name in enumerate(("NORMAL", "PNEUMONIA"))
+    }
+    return pd.DataFrame(columns).rename_axis("feature").reset_index()
