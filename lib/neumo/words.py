@@ -1,7 +1,7 @@
 """Las palabras y los números tal como los lee una persona: cabeceras, métricas, intervalos y cifras."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,6 +51,7 @@ POLICIES = {
     "specificity": "especificidad",
     "cost": "coste",
 }
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def plus_minus(summary: "pd.DataFrame", *, names: Iterable[str]) -> "pd.DataFrame":
@@ -91,6 +92,18 @@ def in_spanish(table: "pd.DataFrame", columns: Iterable[str] | None = None) -> "
     return shown.rename(columns=HEADERS)
 
 
+def scientific(value: float, *, digits: int = 2) -> str:
+    """Escribe un número como producto de una potencia de diez.
+
+    Examples
+    --------
+    >>> scientific(9.8e-5), scientific(-1234567.0, digits=1)
+    ('9.80×10⁻⁵', '-1.2×10⁶')
+    """
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{mantissa}×10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
 def rate_text(rate: float) -> str:
     """Escribe una tasa de aprendizaje corta: decimal si es legible, si no en potencias de diez.
 
@@ -101,7 +114,23 @@ def rate_text(rate: float) -> str:
     """
     if np.isnan(rate):
         return "–"
-    if rate >= 1e-3:
-        return f"{rate:.2g}"
-    mantissa, exponent = f"{rate:.1e}".split("e")
-    return f"{mantissa}×10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    return f"{rate:.2g}" if rate >= 1e-3 else scientific(rate, digits=1)
+
+
+def cell_text(value: Any, digits: int = 3) -> str:
+    """Escribe un valor como lo hace el informe en sus tablas.
+
+    Examples
+    --------
+    >>> [cell_text(value) for value in (0.9123, 9.8e-5, 4172, True, float("nan"), None)]
+    ['0.912', '9.80×10⁻⁵', '4172', 'sí', '–', '–']
+    """
+    if isinstance(value, bool | np.bool_):
+        return "sí" if value else "no"
+    if value is None or str(value) in {"nan", "<NA>", "NaT"}:
+        return "–"
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    if value == 0 or not np.isfinite(value) or 0.5 * 10**-digits <= abs(value) < 1e7:
+        return f"{value:.{digits}f}"
+    return scientific(value)

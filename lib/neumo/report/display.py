@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from neumo.errors import NeumoError
+from neumo.words import cell_text
 
 SMALL_SVG = 150_000
 NOTE_TITLES = {"nota": "Nota", "aviso": "Aviso", "peligro": "Atención", "bien": "En orden"}
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NUMERIC = re.compile(r"[\s\d.,%±×·⁻⁰¹²³⁴⁵⁶⁷⁸⁹+\-−–\[\]()/]*")
 
 
@@ -249,24 +249,6 @@ def _format(styler: Any, digits: int) -> None:
         for key, author in list(writers.items()):
             writers[key] = functools.partial(write, author=author)
         writers.default_factory = lambda write=write: write
-
-
-def cell_text(value: Any, digits: int = 3) -> str:
-    """Escribe un valor como lo hace el informe en sus tablas.
-
-    >>> [cell_text(value) for value in (0.9123, 9.8e-5, 4172, True, float("nan"), None)]
-    ['0.912', '9.80×10⁻⁵', '4172', 'sí', '–', '–']
-    """
-    if isinstance(value, bool | np.bool_):
-        return "sí" if value else "no"
-    if value is None or str(value) in {"nan", "<NA>", "NaT"}:
-        return "–"
-    if not isinstance(value, float | np.floating):
-        return str(value)
-    if value == 0 or not np.isfinite(value) or 0.5 * 10**-digits <= abs(value) < 1e7:
-        return f"{value:.{digits}f}"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa}×10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
 def _tidy(code: str) -> str:
