@@ -10,16 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neumo.errors import NeumoError
-from neumo.learning import lr_finder
-from neumo.learning.lr_finder import (
-    RULES,
-    LearningRateFinder,
-    divergence_point,
-    minimum,
-    record,
-    steep,
-    valley,
-)
+from neumo.learning import lr_finder, lr_rules
+from neumo.learning.lr_finder import LearningRateFinder, record
+from neumo.learning.lr_rules import RULES, divergence_point, minimum, steep, valley
 
 
 def curve(losses, *, low=1e-7, high=10.0):
@@ -141,7 +134,7 @@ def test_the_test_stops_at_a_loss_that_is_not_a_number(bad):
 
 def test_rules_need_neither_tensorflow_nor_pandas():
     code = (
-        "import sys, numpy as np; from neumo.learning.lr_finder import *; r = np.geomspace(1e-7, 10, 100);"
+        "import sys, numpy as np; from neumo.learning.lr_rules import *; r = np.geomspace(1e-7, 10, 100);"
         "t = {'learning_rate': r, 'smoothed': 1 + (np.log10(r) + 2) ** 2}; [f(t) for f in (valley, steep, minimum, slide)];"
         "assert not {'tensorflow', 'keras', 'pandas', 'matplotlib'} & set(sys.modules)"
     )
@@ -155,10 +148,10 @@ def test_suggest_keeps_the_reason_of_a_rule_that_refuses():
         [pd.DataFrame(plausible(s)).assign(seed=s) for s in (0, 1)]
         + [pd.DataFrame(curve([1.0] * 60)).assign(seed=2)]
     )
-    table = lr_finder.suggest(curves, steps=100)
+    table = lr_rules.suggest(curves, steps=100)
     assert list(table["seed"]) == [0] * 4 + [1] * 4 + [2] * 4
     assert table.query("seed == 2")["reason"].str.contains("plana").all()
-    summary = lr_finder.agreement(table).set_index("rule")
+    summary = lr_rules.agreement(table).set_index("rule")
     assert (summary["answers"] == 2).all()
     assert (summary["ratio"] >= 1).all()
     two = table.query("rule == 'valley' and seed < 2")["learning_rate"]

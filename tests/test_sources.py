@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from neumo.data.manifest import scan
-from neumo.data.sources import prepare
+from neumo.data.sources import locate
 from neumo.errors import NeumoError
 from neumo.params import Params
 
@@ -26,7 +26,7 @@ def kaggle_layout(root, counts=((2, 3), (1, 1), (2, 2))):
 
 
 def folder_source(data_dir, cache, **changes):
-    return prepare(Params(source="folder", data_dir=str(data_dir), **changes), cache=cache)
+    return locate(Params(source="folder", data_dir=str(data_dir), **changes), cache=cache)
 
 
 def mnist_file(folder, size=28, **changes):
@@ -42,7 +42,7 @@ def mnist_file(folder, size=28, **changes):
 
 
 def mnist_source(data_dir, cache, size=28):
-    return prepare(
+    return locate(
         Params(source="pneumoniamnist", data_dir=str(data_dir), pneumoniamnist_size=size), cache=cache
     )
 
@@ -59,13 +59,13 @@ def no_network(monkeypatch):
 
 def test_phantom_is_generated_once_and_called_synthetic(tmp_path):
     params = Params(source="phantom", phantom={"images": 60, "size": 64})
-    source = prepare(params, cache=tmp_path)
+    source = locate(params, cache=tmp_path)
     assert source.synthetic
     assert "sintéticas" in source.description
     assert not source.official_test
     assert len(scan(source.folder)) >= 60
     before = {path: path.stat().st_mtime_ns for path in source.folder.rglob("*")}
-    assert prepare(params, cache=tmp_path) == source
+    assert locate(params, cache=tmp_path) == source
     assert before == {path: path.stat().st_mtime_ns for path in source.folder.rglob("*")}
 
 
@@ -131,7 +131,7 @@ def test_kaggle_gives_the_folder_that_kagglehub_downloaded(tmp_path, monkeypatch
     pinned = {"paultimothymooney/chest-xray-pneumonia/versions/2": str(tmp_path / "versions")}
     fake = SimpleNamespace(dataset_download=pinned.__getitem__)
     monkeypatch.setitem(sys.modules, "kagglehub", fake)
-    source = prepare(Params(source="kaggle"), cache=tmp_path)
+    source = locate(Params(source="kaggle"), cache=tmp_path)
     assert source.folder == root
     assert "CC BY 4.0" in source.citation
 
@@ -144,7 +144,7 @@ def refuse_download(handle):
 def test_without_package_or_network_kaggle_says_how_to_do_it_by_hand(tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, "kagglehub", package)
     with pytest.raises(NeumoError, match="a mano.*source=folder"):
-        prepare(Params(source="kaggle"), cache=tmp_path)
+        locate(Params(source="kaggle"), cache=tmp_path)
 
 
 def test_pneumoniamnist_on_disk_becomes_a_kaggle_layout_with_the_same_pixels(tmp_path):

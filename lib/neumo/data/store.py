@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from neumo.run import Run
 
 _BLOCK = 128
-_ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,8 +170,8 @@ def decode_grey(source: str | Path | bytes, image_size: int) -> np.ndarray:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
             image.draft("L", (image_size, image_size))
-            square = to_grey(image).resize((image_size, image_size), Image.Resampling.BILINEAR)
-            return np.asarray(_upright(square, _orientation(image)))
+            grey = to_grey(upright(image))
+            return np.asarray(grey.resize((image_size, image_size), Image.Resampling.BILINEAR))
     except Exception as error:  # Pillow avisa de un archivo dañado con casi cualquier clase de error
         raise NeumoError(
             f"No se puede leer «{name}» ({error}): no es un JPEG o PNG entero. Sustitúyalo o quítelo."
@@ -195,25 +194,13 @@ def to_grey(image: "Image.Image") -> "Image.Image":
     return image.convert("L")
 
 
-def _orientation(image: "Image.Image") -> int:
+def upright(image: "Image.Image") -> "Image.Image":
+    """Endereza en su sitio una imagen de Pillow según su orientación EXIF y la devuelve."""
+    from PIL import ImageOps
+
     with contextlib.suppress(Exception):  # unos metadatos dañados no impiden ver la imagen
-        return image.getexif().get(_ORIENTATION, 1)
-    return 1
-
-
-def _upright(image: "Image.Image", orientation: int) -> "Image.Image":
-    from PIL.Image import Transpose
-
-    turn = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }.get(orientation)
-    return image if turn is None else image.transpose(turn)
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _decode_all(partial: Path, files: list[Path], hashes: list[str], image_size: int) -> None:

@@ -91,13 +91,13 @@ def learning_rate(curves: "pd.DataFrame", *, steps: int) -> tuple:
     import pandas as pd
 
     from neumo.figures import learning as learning_figures
-    from neumo.learning import lr_finder
+    from neumo.learning import lr_finder, lr_rules
 
     def draw(seed: int, smoothing: float, rule: str) -> tuple[Any, str]:
         one, options = curves[curves["seed"] == seed], {"smoothing": smoothing, "divergence": math.inf}
         rows = lr_finder.record(lambda rate, loss: loss, one["learning_rate"], one["loss"], **options)
-        answers = lr_finder.suggest(pd.DataFrame(rows).assign(seed=seed), steps=steps)
-        shown = answers[answers["rule"].isin([rule] if rule else list(lr_finder.RULES))]
+        answers = lr_rules.suggest(pd.DataFrame(rows).assign(seed=seed), steps=steps)
+        shown = answers[answers["rule"].isin([rule] if rule else list(lr_rules.RULES))]
         words = [f"{learning_figures.RULE_NAMES[a.rule]}: {a.reason}" for a in shown.itertuples() if a.reason]
         return learning_figures.lr_curve(pd.DataFrame(rows), suggestions=shown), "<br>".join(words)
 

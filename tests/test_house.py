@@ -1,0 +1,235 @@
+"""La casa: qué importa cada módulo, cuánto mide y qué se rehace cuando cambia."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neumo.cache import determining_modules
+from neumo.modules import closure, imported
+from neumo.report.chapters import read_chapters
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = ROOT / "lib" / "neumo"
+MODULES = sorted(
+    path.relative_to(LIBRARY).with_suffix("").as_posix()
+    for path in LIBRARY.rglob("*.py")
+    if path.name != "__init__.py"
+)
+# De abajo arriba: cada piso solo importa de su altura o de más abajo.
+FLOORS = [
+    ["errors", "progress", "hardware", "modules", "words", "references", "params", "params_reader", "cache"],
+    ["run"],
+    ["data/"],
+    ["evaluation/", "learning/"],
+    ["figures/"],
+    ["studies/"],
+    ["report/"],
+    ["notebook"],
+    ["teaching/"],
+    ["predict", "params_writer", "__main__"],
+]
+HEAVY = {"tensorflow", "keras"}
+
+
+def _floor(module):
+    for height, names in enumerate(FLOORS):
+        if any(module == name or (name.endswith("/") and module.startswith(name)) for name in names):
+            return height
+    raise AssertionError(f"{module} no está en ningún piso: póngalo en FLOORS y en docs/arquitectura.md")
+
+
+def _source(module):
+    return (LIBRARY / f"{module}.py").read_text(encoding="utf-8")
+
+
+def _code_lines(module):
+    source, documented = _source(module), set()
+    for node in ast.walk(ast.parse(source)):
+        holder = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if holder and ast.get_docstring(node, clean=False) is not None:
+            documented |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return sum(1 for i, line in lines if line.strip() and line.strip()[0] != "#" and i not in documented)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arrows_only_go_down(module):
+    above = {name for name in imported(_source(module)) if _floor(name) > _floor(module)}
+    assert not above, f"{module} importa de un piso más alto: {sorted(above)}"
+
+
+def test_there_is_no_circle():
+    graph = {module: imported(_source(module)) for module in MODULES}
+
+    def visit(module, path):
+        assert module not in path, " → ".join([*path[path.index(module) :], module])
+        for other in graph[module] - done:
+            visit(other, [*path, module])
+        done.add(module)
+
+    done: set[str] = set()
+    for module in MODULES:
+        visit(module, [])
+
+
+def test_no_file_is_too_long_to_read_in_one_go_and_the_house_in_one_sitting():
+    lengths = {module: _code_lines(module) for module in MODULES}
+    assert not {module: n for module, n in lengths.items() if n > 300}
+    assert sum(lengths.values()) < 6000
+    leaves = ("data/phantom", "evaluation/diagnosis")
+    core = ("run", "cache", "params", "data/", "learning/", "evaluation/")
+    assert sum(n for module, n in lengths.items() if module.startswith(core) and module not in leaves) < 2700
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_learning_and_studies_import_tensorflow(module):
+    names = {
+        name.split(".")[0]
+        for node in ast.walk(_runtime(ast.parse(_source(module))))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert module.startswith(("learning/", "studies/")) or not names & HEAVY
+
+
+def _runtime(tree):
+    """El mismo árbol sin lo que solo se importa para anotar tipos."""
+    tree.body = [node for node in tree.body if "TYPE_CHECKING" not in ast.unparse(node).partition("\n")[0]]
+    return tree
+
+
+def test_importing_the_library_imports_nothing_heavy():
+    """Segundos en cada orden y en cada núcleo: lo pesado se importa donde se usa."""
+    light = [m for m in MODULES if m != "__main__" and not m.startswith("teaching/explorers")]
+    code = f"import importlib, sys\nfor m in {[m.replace('/', '.') for m in light]}: importlib.import_module('neumo.' + m)\n"
+    code += (
+        "print([m for m in ('tensorflow', 'keras', 'sklearn', 'seaborn', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_package_faces_are_empty():
+    faces = [path for path in LIBRARY.rglob("__init__.py") if path.parent != LIBRARY]
+    assert [path for path in faces if path.read_text().strip()] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "determining"),
+    [
+        ("data/store", {"data/store"}),
+        ("data/verify", {"data/verify", "data/store", "data/manifest"}),
+        ("learning/training", {"data/store", "learning/batches", "learning/networks", "learning/training"}),
+        (
+            "learning/lr_finder",
+            {
+                "data/store",
+                "learning/batches",
+                "learning/lr_finder",
+                "learning/networks",
+                "learning/training",
+            },
+        ),
+        (
+            "studies/experiments",
+            {
+                *("data/store", "learning/batches", "learning/inference", "learning/lr_finder"),
+                *("learning/networks", "learning/training", "studies/experiments"),
+            },
+        ),
+    ],
+)
+def test_what_enters_the_key_of_each_expensive_thing(module, determining):
+    """Ni de menos (resultados rancios) ni de más (reentrenar por un cambio en una métrica)."""
+    assert set(determining_modules(f"neumo.{module.replace('/', '.')}")) == determining
+
+
+def test_a_package_import_counts_all_its_modules():
+    whole = imported("from neumo import evaluation")
+    assert whole == {module for module in MODULES if module.startswith("evaluation/")}
+    assert imported("import neumo.data.store") == {"data/store"}
+    assert imported("from neumo.data.store import load\nfrom neumo.figures import data as d") == {
+        "data/store",
+        "figures/data",
+    }
+    assert "data/manifest" in closure(["data/store", "data/verify"])
+
+
+# --- Qué capítulos se rehacen cuando cambia un módulo ----------------------------------------------------
+
+_COMPARE = """
+import json, sys
+from neumo.modules import modules_digest
+from neumo.report.chapters import read_chapters
+print(json.dumps({c.number: modules_digest(c.modules) for c in read_chapters()}))
+"""
+
+
+def _digests(tree):
+    done = subprocess.run(
+        [sys.executable, "-c", _COMPARE],
+        cwd=tree,
+        env={"PYTHONPATH": str(tree / "lib"), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    tree = tmp_path_factory.mktemp("copia")
+    for name in ("lib", "notebooks", "params"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    return tree
+
+
+def _documented():
+    text = (ROOT / "docs" / "arquitectura.md").read_text(encoding="utf-8")
+    table = text.split("<!-- tabla: qué se rehace -->")[1].split("<!-- fin de la tabla -->")[0]
+    rows = [line.strip("| ").split("|") for line in table.splitlines() if line.startswith("| `")]
+    return {name.strip(" `"): _numbers(chapters.strip()) for name, chapters in rows}
+
+
+def _numbers(text):
+    every = {chapter.number for chapter in read_chapters()}
+    return every if text == "todos" else set() if text == "ninguno" else set(text.split(", "))
+
+
+def test_the_table_of_what_runs_again_is_true(tree):
+    """Se cambia una línea de código de cada módulo de una copia: vuelven a hacerse los capítulos que dice la tabla."""
+    known, before = _documented(), _digests(tree)
+    assert set(known) == set(MODULES)
+    again = {}
+    for module in MODULES:
+        path = tree / "lib" / "neumo" / f"{module}.py"
+        kept = path.read_text(encoding="utf-8")
+        path.write_text(f"{kept}\n_CHANGED = 1\n", encoding="utf-8")
+        after = _digests(tree)
+        path.write_text(kept, encoding="utf-8")
+        again[module] = {number for number in before if before[number] != after[number]}
+    assert again == known
+
+
+def test_documentation_and_comments_run_nothing_again(tree):
+    before = _digests(tree)
+    changed = {}
+    for module in MODULES:
+        path = tree / "lib" / "neumo" / f"{module}.py"
+        changed[path] = path.read_text(encoding="utf-8")
+        path.write_text(f"# Una nota.\n{changed[path].replace(chr(34) * 3, chr(34) * 3 + 'Antes. ', 1)}")
+    after = _digests(tree)
+    for path, kept in changed.items():
+        path.write_text(kept, encoding="utf-8")
+    assert after == before
