@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -143,6 +144,56 @@ def test_a_changed_parameter_changes_the_figures_and_undoing_it_trains_nothing(b
     undone = _report(build, "--until", "11")
     assert "época" not in undone.stdout
     assert json.loads(path.read_text()) == metrics
+
+
+def test_every_cell_can_be_run_twice_in_a_row(build, tmp_path):
+    """Lo que hace cualquiera en JupyterLab: cada celda de código, dos veces seguidas, y los artefactos son los mismos."""
+    for name in ("notebooks", "params"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for path in (tmp_path / "notebooks").glob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        cells = [[cell, {**cell, "id": f"{cell['id']}-2"}] for cell in notebook["cells"] if _runs(cell)]
+        repeated = {pair[0]["id"]: pair for pair in cells}
+        notebook["cells"] = [c for cell in notebook["cells"] for c in repeated.get(cell["id"], [cell])]
+        path.write_text(json.dumps(notebook), encoding="utf-8")
+    order = [sys.executable, "-m", "neumo", "report", "--params", "params/prueba.yaml", "--build", str(build)]
+    for number in ("16", "14", "00", "01", "03", "04", "05", "06", "07", "08"):
+        done = subprocess.run(
+            [*order, "--run", "repetida", "--until", number],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "época" not in done.stdout
+    kinds = (".csv", ".json", ".md")
+    once = {path.name: path for path in (build / "prueba").iterdir() if path.suffix in kinds}
+    twice = {path.name for path in (build / "repetida").iterdir() if path.suffix in kinds}
+    assert twice == set(once)
+    apart = {"reproducibility.json"}  # dice cuánto tardó cada capítulo
+    assert [
+        name for name in once if name not in apart and _differs(once[name], build / "repetida" / name)
+    ] == []
+
+
+def _runs(cell):
+    return cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+
+
+def _differs(one, other):
+    return one.read_bytes() != other.read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["borrada", "truncada"])
+def test_a_lost_or_damaged_network_is_written_again(build, damage):
+    path = build / "prueba" / "models" / "mejorado-0.keras"
+    whole = path.read_bytes()
+    path.unlink() if damage == "borrada" else path.write_bytes(whole[:1000])
+    done = _report(build)
+    assert "11_evaluacion: empieza" in done.stdout
+    assert "época" not in done.stdout
+    assert path.read_bytes() == whole
 
 
 def test_predict_classifies_what_it_can_and_names_the_rest(build, tmp_path):
