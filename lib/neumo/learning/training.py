@@ -63,15 +63,21 @@ def class_weights(labels: np.ndarray) -> dict[int, float]:
     labels : (n,) int array
         Etiquetas 0 (NORMAL) y 1 (PNEUMONIA).
 
+    Raises
+    ------
+    NeumoError
+        Si falta una de las dos clases.
+
     Examples
     --------
     >>> class_weights(np.array([0, 1, 1, 1]))
     {0: 2.0, 1: 0.6666666666666666}
     """
-    counts = np.bincount(np.asarray(labels, dtype=int), minlength=2)
-    if counts.min() == 0:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    if len(np.unique(labels)) < 2:
         raise NeumoError("No se pueden pesar las clases: en el entrenamiento falta una de las dos.")
-    return {label: len(labels) / (2 * int(count)) for label, count in enumerate(counts)}
+    return dict(enumerate(compute_class_weight("balanced", classes=np.arange(2), y=labels).tolist()))
 
 
 def learning_rate_schedule(experiment: Experiment, steps_per_epoch: int) -> Any:
