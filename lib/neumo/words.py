@@ -1,5 +1,6 @@
 """Las palabras y los números tal como los lee una persona: cabeceras, métricas, intervalos y cifras."""
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 METRICS = {
     "accuracy": "exactitud",
@@ -26,23 +26,40 @@ METRICS = {
 HEADERS = {
     **METRICS,
     "balanced_accuracy": "equilibrada",
-    "log_loss": "entropía",
     "precision": "precisión",
     "npv": "v. p. negativo",
     "f1": "F1",
-    **{"model": "modelo", "seed": "semilla", "seeds": "semillas", "partition": "partición", "n": "imágenes"},
-    **{"metric": "métrica", "value": "valor", "low": "desde", "high": "hasta", "method": "método"},
-    **{"patients": "pacientes", "threshold": "umbral", "policy": "política", "decision": "lectura"},
-    **{
-        "subgroup": "subgrupo",
-        "prevalence": "prevalencia",
-        "ppv": "v. p. positivo",
-        "probability": "probabilidad",
-    },
-    **{"epochs": "épocas", "seconds": "segundos", "path": "archivo", "temperature": "temperatura"},
-    **{"ece_before": "ECE", "log_loss_before": "entropía", "brier_before": "Brier"},
-    **{"ece_after": "ECE (T)", "log_loss_after": "entropía (T)", "brier_after": "Brier (T)"},
+    "log_loss": "entropía",
+    "model": "modelo",
+    "seed": "semilla",
+    "seeds": "semillas",
+    "partition": "partición",
+    "n": "imágenes",
+    "metric": "métrica",
+    "value": "valor",
+    "low": "desde",
+    "high": "hasta",
+    "method": "método",
+    "patients": "pacientes",
+    "threshold": "umbral",
+    "policy": "política",
+    "decision": "lectura",
+    "subgroup": "subgrupo",
+    "prevalence": "prevalencia",
+    "ppv": "v. p. positivo",
+    "probability": "probabilidad",
+    "epochs": "épocas",
+    "seconds": "segundos",
+    "path": "archivo",
+    "temperature": "temperatura",
+    "ece_before": "ECE",
+    "log_loss_before": "entropía",
+    "brier_before": "Brier",
+    "ece_after": "ECE (T)",
+    "log_loss_after": "entropía (T)",
+    "brier_after": "Brier (T)",
 }
+PARTITIONS = {"train": "entrenamiento", "val": "validación", "test": "prueba"}
 POLICIES = {
     "fixed": "fijo",
     "youden": "Youden",
@@ -54,14 +71,61 @@ POLICIES = {
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def brackets(low: float, high: float, *, digits: int = 3, sign: str = "") -> str:
+    """Escribe los extremos de un intervalo; si no está definido (NaN), nada.
+
+    Examples
+    --------
+    >>> brackets(0.8, 1.0), brackets(math.nan, math.nan)
+    ('[0.800, 1.000]', '')
+    """
+    return f"[{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]" if math.isfinite(low) else ""
+
+
+def with_interval(value: float, low: float, high: float, *, digits: int = 3, sign: str = "") -> str:
+    """Escribe un valor con su intervalo, si lo hay; lo que no está definido (NaN) es «–».
+
+    Examples
+    --------
+    >>> with_interval(0.9, 0.8, 1.0), with_interval(1.0, math.nan, math.nan)
+    ('0.900 [0.800, 1.000]', '1.000')
+    """
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:{sign}.{digits}f} {brackets(low, high, digits=digits, sign=sign)}".rstrip()
+
+
+def difference_text(change: float, low: float, high: float) -> str:
+    """Escribe una diferencia y su intervalo, todo con signo.
+
+    Examples
+    --------
+    >>> difference_text(0.01, -0.002, 0.021), difference_text(1.0, math.nan, math.nan)
+    ('+0.010 [-0.002, +0.021]', '+1.000')
+    """
+    return with_interval(change, low, high, sign="+")
+
+
+def with_spread(mean: float, sd: float, *, digits: int = 3) -> str:
+    """Escribe «media ± desviación típica»; de una sola semilla (desviación NaN), la media.
+
+    Examples
+    --------
+    >>> with_spread(0.91, 0.014), with_spread(0.91, math.nan)
+    ('0.910 ± 0.014', '0.910')
+    """
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if math.isfinite(sd) else "")
+
+
 def plus_minus(summary: "pd.DataFrame", *, names: Iterable[str]) -> "pd.DataFrame":
     """Escribe un resumen de `seed_summary` como «media ± desviación», con las cabeceras en español."""
     import pandas as pd
 
     columns = {"modelo": summary["model"], "semillas": summary["seeds"]}
     for name in names:
-        pairs = zip(summary[name], summary[f"{name}_sd"], strict=True)
-        columns[HEADERS[name]] = [f"{m:.3f}" + (f" ± {sd:.3f}" if np.isfinite(sd) else "") for m, sd in pairs]
+        columns[HEADERS[name]] = list(map(with_spread, summary[name], summary[f"{name}_sd"]))
     return pd.DataFrame(columns)
 
 
@@ -69,18 +133,17 @@ def interval_text(intervals: "pd.DataFrame", *, names: Iterable[str]) -> "pd.Dat
     """Escribe `intervals_by_model` con una fila por modelo y «valor [desde, hasta]» en cada métrica; * es Wilson."""
     import pandas as pd
 
-    marks = {"bootstrap": " [{0.low:.3f}, {0.high:.3f}]", "wilson": " [{0.low:.3f}, {0.high:.3f}]*"}
     rows: dict[str, dict[str, str]] = {}
     for row in intervals.itertuples():
-        text = f"{row.value:.3f}" + marks.get(row.method, "").format(row) if np.isfinite(row.value) else "–"
-        rows.setdefault(row.model, {})[row.metric] = text
+        mark = "*" if row.method == "wilson" else ""
+        rows.setdefault(row.model, {})[row.metric] = with_interval(row.value, row.low, row.high) + mark
     return pd.DataFrame(rows).T[list(names)].rename(columns=HEADERS).rename_axis("modelo")
 
 
 def in_spanish(table: "pd.DataFrame", columns: Iterable[str] | None = None) -> "pd.DataFrame":
     """Prepara una tabla para mostrarla: escoge columnas y traduce cabeceras, particiones, métricas, políticas y lecturas."""
     words = {
-        "partition": {"train": "entrenamiento", "val": "validación", "test": "prueba"},
+        "partition": PARTITIONS,
         "metric": METRICS,
         "policy": POLICIES,
         "decision": {"threshold": "umbral", "argmax": "arg-max"},

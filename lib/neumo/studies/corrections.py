@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from neumo.errors import NeumoError
 from neumo.evaluation.intervals import paired_difference
 from neumo.evaluation.metrics import argmax_decision, probability
 from neumo.evaluation.predictions import by_seed, metrics_table
+from neumo.words import difference_text, with_spread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,20 +178,7 @@ def spread(table: "pd.DataFrame", *, metric: str) -> "pd.Series":
 
 
 def _mean_and_spread(values: "pd.Series") -> str:
-    mean = f"{values.mean():.3f}"
-    return f"{mean} ± {values.std(ddof=1):.3f}" if len(values) > 1 else mean
-
-
-def difference_text(difference: float, low: float, high: float) -> str:
-    """Escribe una diferencia y su intervalo; si no lo hay (NaN), sola.
-
-    Examples
-    --------
-    >>> difference_text(0.01, -0.002, 0.021), difference_text(1.0, math.nan, math.nan)
-    ('+0.010 [-0.002, +0.021]', '+1.000')
-    """
-    interval = f" [{low:+.3f}, {high:+.3f}]" if math.isfinite(low) else ""
-    return f"{difference:+.3f}{interval}"
+    return with_spread(values.mean(skipna=False), values.std(ddof=1, skipna=False))
 
 
 def effects_table(effects: "pd.DataFrame", *, claims: dict[str, str]) -> "pd.DataFrame":
