@@ -1,13 +1,13 @@
 """De dónde vienen las radiografías: sintéticas, una carpeta, Kaggle o PneumoniaMNIST; siempre acaban en una carpeta."""
 
 import csv
-import hashlib
 import io
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from neumo.cache import cached, write_atomically
+from neumo.data import pneumoniamnist
 from neumo.data.manifest import image_paths
 from neumo.errors import NeumoError
 from neumo.params import Params
@@ -17,13 +17,6 @@ KAGGLE = "paultimothymooney/chest-xray-pneumonia"
 _KAGGLE_VERSION = 2  # con la versión puesta, kagglehub usa sin red lo ya descargado
 KAGGLE_CITATION = "Kermany, Zhang y Goldbaum, Mendeley Data, doi:10.17632/rscbjbr9sj; CC BY 4.0"
 OFFICIAL_TEST = {"NORMAL": 234, "PNEUMONIA": 390}
-_ZENODO = "https://zenodo.org/records/10519652/files/"
-_MNIST_MD5 = {
-    28: "28209eda62fecd6e6a2d98b1501bb15f",
-    64: "8f4eceb4ccffa70c672198ea285246c6",
-    128: "05b46931834c231683c68f40c47b2971",
-    224: "d6a3c71de1b945ea11211b03746c1fe1",
-}
 
 
 @dataclass(frozen=True)
@@ -171,77 +164,9 @@ def _is_official(folder: Path, class_names: list[str]) -> bool:
 
 
 def _pneumoniamnist(params: Params, cache: Path) -> Source:
-    size = params.pneumoniamnist_size
-    archive = _mnist_archive(size, Path(params.data_dir) if params.data_dir else cache / "downloads")
-
-    def build(folder: Path) -> None:
-        _unpack_mnist(archive, folder, size, params.class_names)
-
-    stat = archive.stat()
-    key = {"size": size, "bytes": stat.st_size, "time": stat.st_mtime_ns, "class_names": params.class_names}
-    folder = cached(cache, "pneumoniamnist", key, build, code=__name__)
-    text = f"PneumoniaMNIST a {size} píxeles; no dice de qué paciente es cada imagen"
-    if hashlib.md5(archive.read_bytes()).hexdigest() != _MNIST_MD5[size]:
-        text += "; el archivo no es el publicado (su suma MD5 es otra)"
+    folder, text = pneumoniamnist.unpacked(params, cache=cache)
     citation = "Yang et al. 2023, Zenodo 10519652, de Kermany et al. 2018; CC BY 4.0"
     return Source(folder, "pneumoniamnist", text, False, _is_official(folder, params.class_names), citation)
-
-
-def _mnist_archive(size: int, folder: Path) -> Path:
-    import pooch
-
-    name = "pneumoniamnist.npz" if size == 28 else f"pneumoniamnist_{size}.npz"
-    on_disk = folder if folder.is_file() else folder / name
-    if on_disk.is_file():
-        return on_disk
-    pooch.get_logger().setLevel("ERROR")
-    try:
-        path = pooch.retrieve(
-            f"{_ZENODO}{name}", f"md5:{_MNIST_MD5[size]}", fname=name, path=folder, progressbar=False
-        )
-    except Exception as error:
-        raise NeumoError(
-            f"No se pudo descargar {name} de Zenodo ({type(error).__name__}). Descárguelo a mano de {_ZENODO}{name} y use "
-            'SET="source=pneumoniamnist data_dir=carpeta".'
-        ) from error
-    return Path(path)
-
-
-def _unpack_mnist(archive: Path, folder: Path, size: int, class_names: list[str]) -> None:
-    import numpy as np
-    from PIL import Image
-
-    wanted = [f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("images", "labels")]
-    try:
-        with archive.open("rb") as handle, np.load(handle) as stored:
-            arrays = dict(stored.items())
-    except Exception as error:
-        raise NeumoError(
-            f"«{archive.name}» no es un archivo .npz entero. Bórrelo y vuelva a descargarlo."
-        ) from error
-    if missing := [key for key in wanted if key not in arrays]:
-        raise NeumoError(
-            f"A «{archive.name}» le faltan {', '.join(missing)}: no es PneumoniaMNIST. Descárguelo de {_ZENODO}."
-        )
-    for part in ("train", "val", "test"):
-        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"].ravel()
-        if images.shape[1:] != (size, size) or images.dtype != np.uint8:
-            raise NeumoError(
-                f"En «{archive.name}», {part}_images trae imágenes de {images.shape[1:]} ({images.dtype}) y se pidieron "
-                f"de {size} píxeles en uint8: revise pneumoniamnist_size."
-            )
-        if len(labels) != len(images) or not np.isin(labels, (0, 1)).all():
-            raise NeumoError(
-                f"En «{archive.name}», {part}_labels debe tener un 0 o un 1 por imagen: no es PneumoniaMNIST. Descárguelo "
-                f"de {_ZENODO}."
-            )
-    for part in ("train", "val", "test"):
-        for index, (pixels, label) in enumerate(
-            zip(arrays[f"{part}_images"], arrays[f"{part}_labels"].ravel(), strict=True)
-        ):
-            target = folder / part / class_names[int(label)]
-            target.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(target / f"pneumoniamnist_{part}_{index:05d}.png")
 
 
 def prepare(run: Run) -> None:
