@@ -8,6 +8,7 @@ from neumo import hardware
 from neumo.errors import NeumoError
 from neumo.learning import networks
 from neumo.params import Experiment
+from neumo.studies import architecture
 
 ORIGINAL = [
     *("Conv2D", "MaxPooling2D", "BatchNormalization") * 3,
@@ -21,7 +22,7 @@ def pixels(count=3, size=32, channels=1):
 
 
 def test_original_has_the_reports_thirteen_layers_in_order():
-    table = networks.layer_table(networks.build(Experiment(l2=0.001), 64, 3))
+    table = architecture.layer_table(networks.build(Experiment(l2=0.001), 64, 3))
     assert table["type"].tolist() == ["Rescaling", *ORIGINAL]
     assert table["output_shape"].iloc[1] == "62 × 62 × 32"
     assert table["parameters"].iloc[[1, 3, 4]].tolist() == [3 * 9 * 32 + 32, 4 * 32, 32 * 9 * 64 + 64]

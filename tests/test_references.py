@@ -3,6 +3,7 @@
 from neumo import references
 from neumo.learning import networks
 from neumo.params import Experiment, Params, differences
+from neumo.studies import architecture
 
 
 def test_assumptions_are_the_defaults_of_the_experiments():
@@ -24,7 +25,7 @@ def test_assumptions_show_what_the_run_uses():
 
 
 def test_the_layers_quoted_are_those_of_the_network():
-    network = networks.layer_table(networks.build(Params().experiment("original"), 32, 1))
+    network = architecture.layer_table(networks.build(Params().experiment("original"), 32, 1))
     quoted = [layer["type"] for layer in references.original()["layers"]]
     assert list(network["type"])[-13:] == quoted
 

@@ -1,13 +1,11 @@
 """La CNN de 13 capas del informe, la red residual mejorada y la de transferencia."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from neumo.errors import NeumoError
 
 if TYPE_CHECKING:
     import keras
-    import pandas as pd
 
     from neumo.params import Experiment
 from neumo.hardware import resolved_precision
@@ -252,54 +250,3 @@ def leaf_layers(model: "keras.Model") -> list["keras.layers.Layer"]:
     """Devuelve las capas de una red en orden, entrando en las redes anidadas."""
     nested = ((leaf_layers(layer) if hasattr(layer, "layers") else [layer]) for layer in model.layers)
     return [layer for layers in nested for layer in layers]
-
-
-_TYPES = {
-    "Rescaling": "escala",
-    "Conv2D": "convolución",
-    "MaxPooling2D": "submuestreo por máximo",
-    "AveragePooling2D": "submuestreo por media",
-    "BatchNormalization": "normalización por lotes",
-    "LayerNormalization": "estandarización por imagen",
-    "GlobalAveragePooling2D": "media global",
-    "Flatten": "aplanado",
-    "Dropout": "dropout",
-    "Dense": "densa",
-    "ReLU": "activación ReLU",
-    "Activation": "activación",
-    "Add": "suma",
-    "Multiply": "producto",
-    "Average": "promedio",
-    "Concatenate": "concatenación",
-}
-
-
-def layer_table(model: "keras.Model") -> "pd.DataFrame":
-    """Describe las capas de una red, una por fila.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Red construida; no hace falta que esté compilada ni entrenada.
-
-    Returns
-    -------
-    DataFrame
-        name, type (clase de Keras), description (en español), output_shape (por ejemplo «62 × 62 × 32»),
-        parameters (enteros) y trainable (los que aprende el gradiente).
-    """
-    import pandas as pd
-
-    rows = [
-        {
-            "name": layer.name,
-            "type": type(layer).__name__,
-            "description": _TYPES.get(type(layer).__name__, ""),
-            "output_shape": " × ".join(str(side) for side in layer.output.shape[1:]),
-            "parameters": layer.count_params(),
-            "trainable": sum(math.prod(weight.shape) for weight in layer.trainable_weights),
-        }
-        for layer in model.layers
-        if type(layer).__name__ != "InputLayer"
-    ]
-    return pd.DataFrame(rows)
