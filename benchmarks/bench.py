@@ -26,8 +26,8 @@ from neumo import hardware
 from neumo.data import manifest, sources, store
 from neumo.data.phantom import make_phantom
 from neumo.errors import NeumoError
-from neumo.learning import batches as pipeline
 from neumo.learning import networks, training
+from neumo.learning.batches import image_generator, train_generator
 from neumo.params import Augmentation, Params
 from neumo.params_reader import parse_overrides
 from neumo.studies.preprocessing import image_data_generator
@@ -114,7 +114,7 @@ def first_pass(folder: Path, repeats: int) -> None:
 
     def mine() -> None:
         with tempfile.TemporaryDirectory() as cache:
-            drain(pipeline.image_generator(ours(folder, Path(cache)), batch_size=32, rescale=1 / 255), count)
+            drain(image_generator(ours(folder, Path(cache)), batch_size=32, rescale=1 / 255), count)
 
     mine()  # la primera vez, TensorFlow y los archivos no están en memoria
     for mode, name, target in (("rgb", "RGB, su omisión", 2.5), ("grayscale", "gris", None)):
@@ -136,7 +136,7 @@ def later_epochs(folder: Path, images: store.ImageSet, repeats: int) -> None:
             ("sin aumento", None, {}, 10.0),
             ("con el aumento del original", Augmentation(), ORIGINAL, 4.0),
         ):
-            batches = pipeline.train_generator(
+            batches = train_generator(
                 images, batch_size=32, augmentation=augmentation, channels=channels, rescale=1 / 255
             )
             peer = theirs(folder, mode=mode, **options)
@@ -167,9 +167,7 @@ def epoch(folder: Path, images: store.ImageSet, repeats: int) -> None:
         model = training.compile_model(networks.build(experiment, SIZE, 3), experiment)
 
         def batches(experiment=experiment):
-            return pipeline.train_generator(
-                part, batch_size=32, augmentation=experiment.augmentation, channels=3
-            )
+            return train_generator(part, batch_size=32, augmentation=experiment.augmentation, channels=3)
 
         def fit(network, data) -> None:
             network.fit(data, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)

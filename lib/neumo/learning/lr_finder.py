@@ -266,8 +266,8 @@ def _measure(
 ) -> "pd.DataFrame":
     import tensorflow as tf
 
-    from neumo.learning import batches as pipeline
     from neumo.learning import networks, training
+    from neumo.learning.batches import train_generator
 
     tf.config.experimental.enable_op_determinism()
 
@@ -277,7 +277,7 @@ def _measure(
 
     finder = LearningRateFinder(build, **settings.model_dump(exclude={"repeats"}))
     epochs = math.ceil(settings.steps * experiment.batch_size / len(train_set))
-    batches = pipeline.train_generator(
+    batches = train_generator(
         train_set,
         batch_size=experiment.batch_size,
         seed=seed,

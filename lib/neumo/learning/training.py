@@ -180,8 +180,8 @@ def train(
 def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", seed: int) -> None:
     import keras
 
-    from neumo.learning import batches as pipeline
     from neumo.learning import networks
+    from neumo.learning.batches import train_generator, val_generator
 
     if (folder / "history.json").is_file():  # se interrumpió al retirar los puntos de control
         _retire_checkpoints(folder)
@@ -196,7 +196,7 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
         model = networks.build(experiment, experiment.image_size, experiment.channels)
         compile_model(model, experiment, steps_per_epoch=steps)
     shared = {"batch_size": experiment.batch_size, "seed": seed, "channels": experiment.channels}
-    batches = pipeline.train_generator(
+    batches = train_generator(
         train_set,
         **shared,
         augmentation=experiment.augmentation,
@@ -209,7 +209,7 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
             epochs=experiment.epochs,
             initial_epoch=len(history),
             steps_per_epoch=steps,
-            validation_data=pipeline.val_generator(val_set, **shared | {"batch_size": 128}),
+            validation_data=val_generator(val_set, **shared | {"batch_size": 128}),
             class_weight=class_weights(train_set.labels) if experiment.class_weight else None,
             shuffle=False,  # el generador ya baraja, según la época
             callbacks=[_checkpoint_callback(folder, history, experiment, seed)],
@@ -218,9 +218,7 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
     elif experiment.weight_averaging:  # Keras solo pone el promedio al terminar `fit`
         model.optimizer.finalize_variable_values(model.trainable_variables)
     if experiment.recompute_batchnorm:
-        recompute_batchnorm(
-            model, pipeline.train_generator(train_set, **shared, augmentation=experiment.augmentation)
-        )
+        recompute_batchnorm(model, train_generator(train_set, **shared, augmentation=experiment.augmentation))
     _inference_model(model, experiment).save(folder / "model.keras")
     write_atomically(folder / "history.json", json.dumps(history).encode())
     _retire_checkpoints(folder)

@@ -58,9 +58,9 @@ def fresh_model(experiment: "Experiment", seed: int) -> "keras.Model":
 
 def fit_batches(experiment: "Experiment", train_set: "ImageSet", seed: int, epochs: int) -> dict:
     """Devuelve los argumentos de `fit`: lotes de entrenamiento y sus épocas."""
-    from neumo.learning import batches as pipeline
+    from neumo.learning.batches import train_generator
 
-    batches = pipeline.train_generator(
+    batches = train_generator(
         train_set,
         batch_size=experiment.batch_size,
         seed=seed,
@@ -201,12 +201,11 @@ def _measure_lag(
     import keras
     import pandas as pd
 
-    from neumo.learning import batches as pipeline
     from neumo.learning import training
 
     model = fresh_model(experiment.model_copy(update={"batchnorm_momentum": 0.0}), seed)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    evaluate = _evaluator(model, val_set, pipeline.draw_order(len(val_set), seed=seed, epoch=0), experiment)
+    evaluate = _evaluator(model, val_set, draw_order(len(val_set), seed=seed, epoch=0), experiment)
     means: list[list] = [[] for _ in norms]
     variances: list[list] = [[] for _ in norms]
     tables = []

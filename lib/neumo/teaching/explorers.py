@@ -69,13 +69,13 @@ def _slider(kind: str, start: float, low: float, high: float, label: str, **opti
 def augmentation(pixels: np.ndarray, augmentation: "Augmentation") -> tuple:
     """Mueve la fuerza del aumento sobre una radiografía (S, S) uint8; 1 es lo que dicen los parámetros."""
     from neumo.figures import data as data_figures
-    from neumo.learning import batches as pipeline
+    from neumo.learning.batches import augment, draw_uniform
 
     def draw(strength: float, draw_number: int) -> tuple[Any, str]:
         ranges = {name: getattr(augmentation, name) * strength for name in RANGES}
         changed = augmentation.model_copy(update=ranges)
-        uniform = pipeline.draw_uniform(5, seed=draw_number, epoch=0)
-        images = pipeline.augment(np.repeat(pixels[None, ..., None], 5, axis=0), uniform, changed)
+        uniform = draw_uniform(5, seed=draw_number, epoch=0)
+        images = augment(np.repeat(pixels[None, ..., None], 5, axis=0), uniform, changed)
         shown = [pixels, *np.asarray(images)[..., 0].round().astype(np.uint8)]
         words = f"giro ±{ranges['rotation_range']:.0f}°, desplazamiento ±{ranges['width_shift_range']:.0%}"
         return data_figures.image_grid(shown, ["sin aumento", *["con aumento"] * 5], columns=3), words
