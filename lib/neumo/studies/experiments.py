@@ -202,6 +202,7 @@ def _measure_lag(
     import pandas as pd
 
     from neumo.learning import training
+    from neumo.learning.batches import draw_order
 
     model = fresh_model(experiment.model_copy(update={"batchnorm_momentum": 0.0}), seed)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
