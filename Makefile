@@ -1,4 +1,4 @@
-# La puerta del proyecto. El grafo del informe vive en lib/neumo/report/tasks.py; aquí solo está el entorno.
+# La puerta del proyecto. El grafo del informe vive en lib/neumo/report/graph.py; aquí solo está el entorno.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -36,9 +36,10 @@ help: ## Muestra esta ayuda
 report: $(STAMP) ## Hace el informe: build/demo/informe.html
 	@$(PY) -m neumo report --params "$$PARAMS" --run "$$RUN" --set "$$SET" $(if $(PDF),--pdf)
 
-test: $(STAMP) ## Comprueba el estilo y pasa las pruebas de todos los días
+test: $(STAMP) ## Comprueba el estilo y los tipos, y pasa las pruebas de todos los días
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 	$(PY) -m pytest -q -m 'not slow'
 
 slow: $(STAMP) ## Pasa las pruebas largas

@@ -1,3 +1,3 @@
-"""Biblioteca del informe «neumonía o normal en radiografías de tórax»: cada módulo es un paso de los datos."""
+"""Biblioteca del informe «neumonía o normal en radiografías de tórax»: sus pisos, en docs/arquitectura.md."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
