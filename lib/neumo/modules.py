@@ -48,8 +48,8 @@ def imported(code: str) -> set[str]:
     """
     found: set[str] = set()
     for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "neumo":
-            package = "/".join(node.module.split(".")[1:])
+        if isinstance(node, ast.ImportFrom) and (path := (node.module or "").split("."))[0] == "neumo":
+            package = "/".join(path[1:])
             names = [f"{package}/{alias.name}".strip("/") for alias in node.names]
             inside = [name for name in names if f"{name}.py" in _SOURCES or _members(name)]
             found |= set(inside) if len(inside) == len(names) else {*inside, package}

@@ -248,7 +248,9 @@ def choose_groups(
 def _take_blindly(
     sizes: np.ndarray, target: np.ndarray, order: np.ndarray, slack: int
 ) -> tuple[list[int], list[int]]:
-    taken, rest, missing = [], [], target.copy()
+    taken: list[int] = []
+    rest: list[int] = []
+    missing = target.copy()
     for index in order:
         fits = bool(np.all((sizes[index] == 0) | (missing - sizes[index] >= slack)))
         (taken if fits else rest).append(int(index))

@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from neumo.errors import NeumoError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
     from PIL import Image
 
     from neumo.run import Run
@@ -58,10 +60,10 @@ class ImageSet:
         """Copia en memoria de las imágenes: uint8 de forma (n, S, S)."""
         return np.asarray(self.images[self.rows])
 
-    def where(self, mask: Sequence[bool]) -> "ImageSet":
+    def where(self, mask: "ArrayLike") -> "ImageSet":
         """Devuelve el subconjunto en el que `mask`, de forma (n,), es verdadero."""
-        mask = np.asarray(mask, dtype=bool)
-        return ImageSet(self.table[mask].reset_index(drop=True), self.images, self.rows[mask])
+        kept = np.asarray(mask, dtype=bool)
+        return ImageSet(self.table[kept].reset_index(drop=True), self.images, self.rows[kept])
 
     def partition(self, name: str) -> "ImageSet":
         """Devuelve las imágenes de una partición: train, val o test."""
@@ -216,9 +218,7 @@ def _decode_all(partial: Path, files: list[Path], hashes: list[str], image_size:
         output.seek(offset + start * image_size**2)
         for first in range(start, len(files), _BLOCK):
             block = slice(first, first + _BLOCK)
-            decoded = pool.map(
-                lambda pair: _decode_checked(*pair, image_size), zip(files[block], hashes[block], strict=True)
-            )
+            decoded = pool.map(_decode_checked, files[block], hashes[block], itertools.repeat(image_size))
             output.writelines(image.tobytes() for image in decoded)
             output.flush()
             done.write_text(str(min(first + _BLOCK, len(files))))

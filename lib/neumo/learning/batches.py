@@ -399,7 +399,3 @@ def val_generator(image_set: "ImageSet", *, batch_size: int = 64, **options: Any
 def test_generator(image_set: "ImageSet", **options: Any) -> "tf.data.Dataset":
     """Construye el generador de prueba: el mismo que el de validación, en orden y sin aumento."""
     return val_generator(image_set, **options)
-
-
-# pytest toma por prueba cuanto se llame test_*.
-test_generator.__test__ = False

@@ -79,6 +79,6 @@ def grad_cam(
             maps.append(tf.image.resize(heat, size, "bilinear")[..., 0].numpy())
     finally:
         del layer.call
-    maps = np.concatenate(maps)
-    highest = maps.max(axis=(1, 2), keepdims=True)
-    return np.divide(maps, highest, out=np.zeros_like(maps), where=highest > 0)
+    raw = np.concatenate(maps)
+    highest = raw.max(axis=(1, 2), keepdims=True)
+    return np.divide(raw, highest, out=np.zeros_like(raw), where=highest > 0)

@@ -1,5 +1,6 @@
 """Experimentos controlados de los capítulos 12 y 13: cada uno se entrena una vez y queda guardado."""
 
+import functools
 import itertools
 import math
 import warnings
@@ -16,6 +17,7 @@ from neumo.progress import announce
 if TYPE_CHECKING:
     import keras
     import pandas as pd
+    from numpy.typing import ArrayLike
 
     from neumo.data.store import ImageSet
     from neumo.learning.training import Training
@@ -122,7 +124,7 @@ def categorical_errors(*, cache: Path) -> "pd.DataFrame":
     return measured["errors"].fillna("")
 
 
-def moving_average(values: np.ndarray, *, momentum: float, initial: float = 1.0) -> np.ndarray:
+def moving_average(values: "ArrayLike", *, momentum: float, initial: float = 1.0) -> np.ndarray:
     """Promedia como `BatchNormalization`: cada paso guarda `momentum` partes de lo anterior.
 
     Parameters
@@ -140,10 +142,10 @@ def moving_average(values: np.ndarray, *, momentum: float, initial: float = 1.0)
     >>> moving_average(np.zeros(3), momentum=0.5).tolist()
     [0.5, 0.25, 0.125]
     """
-    values = np.asarray(values, dtype=np.float64)
-    start = np.full(values.shape[1:], initial)
+    series = np.asarray(values, dtype=np.float64)
+    start = np.full(series.shape[1:], initial)
     steps = itertools.accumulate(
-        values, lambda old, new: momentum * old + (1 - momentum) * new, initial=start
+        series, lambda old, new: momentum * old + (1 - momentum) * new, initial=start
     )
     return np.stack(list(steps)[1:])
 
@@ -311,17 +313,16 @@ def rate_experiment(
     """
     import pandas as pd
 
-    conditions = [(f"tasa {rate:g}", rate, None) for rate in rates]
+    conditions: list[tuple[str, float, bool | None]] = [(f"tasa {rate:g}", rate, None) for rate in rates]
     conditions += [(name, named_rate, stops) for name, stops in SEARCHED.items()]
     measured = []
     for name, rate, stops in conditions:
         followed = experiment.model_copy(update={"learning_rate": rate})
-        options = {"settings": settings, "stops": stops, "epochs": epochs, "seed": seed}
+        options: dict[str, Any] = {"settings": settings, "stops": stops, "epochs": epochs, "seed": seed}
         searched = settings.model_dump() if stops is not None else None
         key = experiment_key(followed, train_set, val_set, **options | {"settings": searched})
-        tables = _measured(
-            cache, name, key, lambda e=followed, o=options: _follow(e, train_set, val_set, **o)
-        )
+        measure = functools.partial(_follow, followed, train_set, val_set, **options)
+        tables = _measured(cache, name, key, measure)
         measured.append((name, tables))
     return {
         kind: pd.concat([tables[kind].assign(condition=name) for name, tables in measured], ignore_index=True)
@@ -390,8 +391,7 @@ def parameter_counts(experiments: Sequence["Experiment"], *, cache: Path) -> dic
 
     counts = {}
     for experiment in experiments:
-        tables = _measured(
-            cache, "parámetros de la red", experiment_key(experiment), lambda e=experiment: measure(e)
-        )
+        told = functools.partial(measure, experiment)
+        tables = _measured(cache, "parámetros de la red", experiment_key(experiment), told)
         counts[experiment.name] = int(tables["parameters"]["parameters"].iloc[0])
     return counts

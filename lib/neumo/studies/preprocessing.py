@@ -197,11 +197,14 @@ def surprises(*, size: int = 64) -> "pd.DataFrame":
 
     def ours(draw: str, **ranges: float) -> np.ndarray:
         uniform = np.array([[1.0 if n == draw else 0.0 if n == "flip" else 0.5 for n in DRAWS]], np.float32)
-        settings = Augmentation(**{**off, **ranges, "horizontal_flip": False, "fill_mode": "constant"})
+        settings = Augmentation.model_validate(
+            off | ranges | {"horizontal_flip": False, "fill_mode": "constant"}
+        )
         return np.asarray(augment(dot[None, ..., None], uniform, settings))[0, ..., 0]
 
     def shift(option: str, draw: str, expected: str) -> dict[str, str]:
-        theirs = transform(dot, fill_mode="constant", **{option: [size // 4]})
+        options: dict[str, Any] = {"fill_mode": "constant", option: [size // 4]}
+        theirs = transform(dot, **options)
         named = ("filas", "columnas")
         texts = [
             " y ".join(f"{abs(n)} {axis}" for n, axis in zip(moved(dot, image), named, strict=True) if n)
