@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from neumo.__main__ import main
+from neumo.cache import decode_table, encode_table
 from neumo.errors import NeumoError
 from neumo.evaluation.metrics import binary_metrics
 from neumo.params import Params
@@ -157,6 +158,16 @@ def test_the_envelope_hides_every_fault_and_hints_without_naming_it(case):
     assert set(right.values()) == set(exercises.FAULTS)
     wrong = check("sobre", "no sé", case, fault=0).text
     assert exercises.FAULTS[right[0]] in wrong
+
+
+def test_predictions_are_read_by_the_rules_that_wrote_them(run, tmp_path):
+    table = decode_table((run.folder / "predictions_final.csv").read_bytes()).assign(group="NA")
+    diverged = table.assign(model="divergido", logit=np.nan)
+    together = encode_table(pd.concat([diverged, table]))
+    (tmp_path / "predictions_final.csv").write_bytes(together)
+    case = exercises.open_case(tmp_path)
+    assert set(case["group"]) == {"NA"}
+    assert case["logit"].to_list() == table["logit"].to_list()
 
 
 def test_what_to_do_is_said(case, tmp_path):

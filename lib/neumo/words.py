@@ -194,6 +194,7 @@ def cell_text(value: Any, digits: int = 3) -> str:
         return "–"
     if not isinstance(value, float | np.floating):
         return str(value)
-    if value == 0 or not np.isfinite(value) or 0.5 * 10**-digits <= abs(value) < 1e7:
-        return f"{value:.{digits}f}"
-    return scientific(value)
+    number = float(value)
+    if number == 0 or not math.isfinite(number) or 0.5 * 10.0**-digits <= abs(number) < 1e7:
+        return f"{number:.{digits}f}"
+    return scientific(number)

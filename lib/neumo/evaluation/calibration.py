@@ -1,15 +1,17 @@
 """Calibración: temperatura, fiabilidad y su error."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import pandas as pd
 from neumo.evaluation.intervals import group_index, wilson
 from neumo.evaluation.metrics import as_labels, as_scores, as_vector, binary_metrics, probability
 from neumo.evaluation.predictions import by_seed, joint_logit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BINS = 10
 
 
 def fit_temperature(y_true: Any, logits: Any) -> float:
@@ -33,12 +35,11 @@ def fit_temperature(y_true: Any, logits: Any) -> float:
 
     y = as_labels(y_true, "y_true")
     z = np.nan_to_num(as_vector(logits, "logits", len(y)).astype(np.float64), posinf=1e6, neginf=-1e6)
-    sign = np.where(y == 1, -1.0, 1.0)
-    found = minimize_scalar(
-        lambda t: float(np.mean(np.logaddexp(0.0, sign * z / np.exp(t)))),
-        bounds=(np.log(0.05), np.log(20.0)),
-        method="bounded",
-    )
+
+    def loss(log_temperature: float) -> float:
+        return float(np.mean(np.logaddexp(0.0, np.where(y == 1, -z, z) / np.exp(log_temperature))))
+
+    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
     return float(np.exp(found.x))
 
 
@@ -55,32 +56,32 @@ def calibrated_threshold(threshold: float, temperature: float) -> float:
     return float(expit(logit(min(max(threshold, 0.0), 1.0)) / temperature))
 
 
-def reliability_table(y_true: Any, y_prob: Any, *, groups: Any = None, bins: int = 10) -> "pd.DataFrame":
-    """Compara la probabilidad anunciada con la frecuencia observada, en tramos de igual anchura.
+def reliability_table(y_true: Any, y_prob: Any, *, groups: Any = None) -> "pd.DataFrame":
+    """Compara la probabilidad anunciada con la frecuencia observada, en diez tramos de igual anchura.
 
     Returns
     -------
     DataFrame
         `low_edge`, `high_edge`, `n`, `mean_prob`, `fraction` (de PNEUMONIA), `low` y `high` (Wilson sobre los
-        pacientes del tramo, 95 %); solo los tramos con imágenes.
+        pacientes del tramo, 95 %); solo los tramos con imágenes. Una probabilidad NaN deja sin definir el primer tramo.
     """
     import pandas as pd
 
     scores = as_scores(y_true, y_prob)
     group, _ = group_index(groups, len(scores.y))
-    index = np.minimum((scores.prob * bins).astype(int), bins - 1)
+    index = np.minimum(np.nan_to_num(scores.prob * BINS).astype(int), BINS - 1)
     rows = []
     for k in np.unique(index):
         mask = index == k
-        fraction, n = float(scores.y[mask].mean()), int(mask.sum())
+        fraction, mean = float(scores.y[mask].mean()), scores.prob[mask].mean()
         interval = wilson(fraction, len(np.unique(group[mask])))
-        rows.append((k / bins, (k + 1) / bins, n, scores.prob[mask].mean(), fraction, *interval))
+        rows.append((k / BINS, (k + 1) / BINS, int(mask.sum()), mean, fraction, *interval))
     return pd.DataFrame(rows, columns=["low_edge", "high_edge", "n", "mean_prob", "fraction", "low", "high"])
 
 
-def expected_calibration_error(y_true: Any, y_prob: Any, *, bins: int = 10) -> float:
+def expected_calibration_error(y_true: Any, y_prob: Any) -> float:
     """Promedia, por imagen, la distancia entre lo anunciado y lo observado de cada tramo (ECE)."""
-    table = reliability_table(y_true, y_prob, bins=bins)
+    table = reliability_table(y_true, y_prob)
     return float(np.average((table.mean_prob - table.fraction).abs(), weights=table.n))
 
 
@@ -91,7 +92,7 @@ def fit_temperatures(predictions: "pd.DataFrame") -> dict[str, float]:
     return {model: fit_temperature(images["y_true"], joint_logit(z)) for model, (images, z) in pairs.items()}
 
 
-def calibration_table(predictions: "pd.DataFrame", temperatures: Mapping[str, float]) -> "pd.DataFrame":
+def calibration_table(predictions: "pd.DataFrame", temperatures: dict[str, float]) -> "pd.DataFrame":
     """Mide la calibración del conjunto de cada modelo en cada partición, antes y después de la temperatura.
 
     Returns

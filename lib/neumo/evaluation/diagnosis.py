@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import pandas as pd
 from neumo.evaluation.metrics import (
     CLASSES,
     Scores,
@@ -18,6 +16,9 @@ from neumo.evaluation.metrics import (
     ranking,
 )
 from neumo.evaluation.predictions import ENSEMBLE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)

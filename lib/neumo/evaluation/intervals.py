@@ -12,6 +12,8 @@ from neumo.words import METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
+TAILS = ((1 - 0.95) / 2, (1 + 0.95) / 2)  # todos los intervalos son del 95 %
+
 
 def group_index(groups: Any, n: int) -> tuple[np.ndarray, int]:
     """Numera los pacientes de `n` imágenes desde 0: el de cada una, (n,), y cuántos hay; sin `groups`, uno por imagen."""
@@ -28,72 +30,70 @@ def resample(groups: int, resamples: int, seed: int) -> np.ndarray:
     return np.bincount(flat, minlength=resamples * groups).reshape(resamples, groups).astype(np.float64)
 
 
-def wilson(value: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Intervalo de Wilson de una proporción `value` vista en `n` casos (Wilson 1927).
+def wilson(value: float, n: int) -> tuple[float, float]:
+    """Intervalo de Wilson del 95 % de una proporción `value` vista en `n` casos (Wilson 1927).
 
     Examples
     --------
     >>> [round(x, 4) for x in wilson(1.0, 30)]
     [0.8865, 1.0]
     """
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    z = NormalDist().inv_cdf(TAILS[1])
     center = (value + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
     return max(0.0, float(center - half)), min(1.0, float(center + half))
 
 
-def _patients(metric: str, scores: Scores, group: np.ndarray) -> int:
-    """Cuenta los pacientes que informan de una métrica: los de su denominador, o los de la clase menor."""
-    masks = {
-        "sensitivity": [scores.y == 1],
-        "f1": [scores.y == 1],
-        "specificity": [scores.y == 0],
-        "precision": [scores.pred == 1],
-        "npv": [scores.pred == 0],
-        **{name: [scores.y >= 0] for name in ("accuracy", "log_loss", "brier")},
-    }.get(metric, [scores.y == 0, scores.y == 1])
-    return min(len(np.unique(group[mask])) for mask in masks)
+def _patients(runs: Sequence[Scores], group: np.ndarray) -> dict[str, int]:
+    """Cuenta los pacientes que informan de cada métrica: los de su denominador, o los de la clase menor.
+
+    Los valores predictivos dividen entre lo decidido, que cambia con la semilla: cuentan los de cualquiera de ellas.
+    """
+    y = runs[0].y
+    decided = [np.any([run.pred == label for run in runs], axis=0) for label in (0, 1)]
+    masks = {"sensitivity": y == 1, "f1": y == 1, "specificity": y == 0}
+    masks |= {"npv": decided[0], "precision": decided[1]}
+    masks |= dict.fromkeys(("accuracy", "log_loss", "brier"), y >= 0)
+    counts = {name: len(np.unique(group[mask])) for name, mask in masks.items()}
+    smaller = min(counts["sensitivity"], counts["specificity"])
+    return {name: counts.get(name, smaller) for name in METRICS}
 
 
-def _interval(metric: str, measured: Mapping, scores: Scores, group: np.ndarray, confidence: float) -> tuple:
+def _interval(metric: str, measured: Mapping, patients: Mapping[str, int]) -> tuple[float, float, str]:
     value, draws = float(measured[metric][0]), measured[metric][1:]
-    valid, patients = draws[np.isfinite(draws)], _patients(metric, scores, group)
-    if not np.isfinite(value) or len(valid) < len(draws) / 2 or not patients:
+    valid = draws[np.isfinite(draws)]
+    if not np.isfinite(value) or len(valid) < len(draws) / 2 or not patients[metric]:
         return np.nan, np.nan, "no definido"
     if np.ptp(valid) > 1e-12:
-        low, high = np.quantile(valid, [(1 - confidence) / 2, (1 + confidence) / 2])
+        low, high = np.quantile(valid, TAILS)
         return float(low), float(high), "bootstrap"
     if metric in ("log_loss", "brier"):
         return np.nan, np.nan, "sin variación"
     if metric == "balanced_accuracy":  # es una media de dos proporciones: la de sus límites
-        parts = [
-            _interval(name, measured, scores, group, confidence) for name in ("sensitivity", "specificity")
-        ]
-        return (parts[0][0] + parts[1][0]) / 2, (parts[0][1] + parts[1][1]) / 2, "wilson"
+        a, b = (_interval(name, measured, patients) for name in ("sensitivity", "specificity"))
+        return (a[0] + b[0]) / 2, (a[1] + b[1]) / 2, "wilson"
     if metric == "mcc":  # va de -1 a 1: Wilson sobre la misma escala que una proporción
-        low, high = wilson((value + 1) / 2, patients, confidence=confidence)
+        low, high = wilson((value + 1) / 2, patients[metric])
         return 2 * low - 1, 2 * high - 1, "wilson"
-    return *wilson(min(max(value, 0.0), 1.0), patients, confidence=confidence), "wilson"
+    return *wilson(min(max(value, 0.0), 1.0), patients[metric]), "wilson"
 
 
-def _columns(values: Any) -> list[np.ndarray]:
+def _columns(values: Any) -> list[Any]:
     return [] if values is None else list(np.atleast_2d(np.asarray(values).T))
 
 
-def bootstrap(
-    y_true: Any, y_prob: Any, y_pred: Any, logits: Any, threshold: float, groups: Any, draws: tuple
-) -> tuple:
-    """Mide la muestra y sus remuestreos, promediando las columnas (semillas) de `y_prob`."""
+def _bootstrap(
+    y_true: Any, y_prob: Any, y_pred: Any, logits: Any, threshold: float, groups: Any, draws: tuple[int, int]
+) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Mide la muestra y sus remuestreos, promediando las columnas (semillas) de `y_prob`, y cuenta los pacientes."""
     probs = _columns(y_prob)
     preds, zs = (_columns(values) or [None] * len(probs) for values in (y_pred, logits))
-    runs = [
-        as_scores(y_true, p, threshold=threshold, y_pred=d, logits=z)
-        for p, d, z in zip(probs, preds, zs, strict=True)
-    ]
+    columns = zip(probs, preds, zs, strict=True)
+    runs = [as_scores(y_true, p, threshold=threshold, y_pred=d, logits=z) for p, d, z in columns]
     group, number = group_index(groups, len(runs[0].y))
     counts = np.vstack([np.ones((1, number)), resample(number, *draws)])
     measured = [measure(run, group, counts) for run in runs]
-    return {name: np.mean([m[name] for m in measured], axis=0) for name in METRICS}, runs[0], group
+    return {name: np.mean([m[name] for m in measured], axis=0) for name in METRICS}, _patients(runs, group)
 
 
 def intervals(
@@ -106,10 +106,9 @@ def intervals(
     logits: Any = None,
     metrics: Iterable[str] = tuple(METRICS),
     resamples: int = 10_000,
-    confidence: float = 0.95,
     seed: int = 0,
 ) -> "pd.DataFrame":
-    """Calcula cada métrica con su intervalo, remuestreando pacientes enteros (bootstrap de percentiles).
+    """Calcula cada métrica con su intervalo del 95 %, remuestreando pacientes enteros (bootstrap de percentiles).
 
     Las imágenes de un paciente se parecen: remuestrear imágenes sueltas daría intervalos demasiado estrechos
     (Field y Welsh 2007, J. R. Stat. Soc. B 69:369). Donde todos los remuestreos dan lo mismo (una sensibilidad de 1) el bootstrap
@@ -131,8 +130,6 @@ def intervals(
         Cuáles de `METRICS`.
     resamples : int
         Remuestreos.
-    confidence : float
-        Confianza, en (0, 1).
     seed : int
         Semilla de los remuestreos: la misma los repite, también entre modelos.
 
@@ -144,15 +141,10 @@ def intervals(
     """
     import pandas as pd
 
-    measured, first, group = bootstrap(y_true, y_prob, y_pred, logits, threshold, groups, (resamples, seed))
+    draws = (resamples, seed)
+    measured, patients = _bootstrap(y_true, y_prob, y_pred, logits, threshold, groups, draws)
     rows = [
-        (
-            name,
-            float(measured[name][0]),
-            *_interval(name, measured, first, group, confidence),
-            _patients(name, first, group),
-            len(first.y),
-        )
+        (name, float(measured[name][0]), *_interval(name, measured, patients), patients[name], len(y_true))
         for name in metrics
     ]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "method", "patients", "n"])
@@ -164,24 +156,21 @@ def paired_difference(
     y_prob_b: Any,
     *,
     groups: Any = None,
-    threshold: float = 0.5,
     y_pred_a: Any = None,
     y_pred_b: Any = None,
-    metrics: Iterable[str] = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auc"),
     resamples: int = 10_000,
-    confidence: float = 0.95,
     seed: int = 0,
 ) -> "pd.DataFrame":
     """Compara dos modelos en las mismas imágenes con los mismos remuestreos de pacientes.
 
     Parameters
     ----------
-    y_true, groups, threshold, metrics, resamples, confidence, seed
+    y_true, groups, resamples, seed
         Como en `intervals`.
     y_prob_a, y_prob_b : array_like of float, shape (n,) or (n, k)
         Probabilidades de cada modelo.
     y_pred_a, y_pred_b : array_like of int, optional
-        Decisiones ya tomadas de cada uno.
+        Decisiones ya tomadas de cada uno; sin ellas, el umbral es 0.5.
 
     Returns
     -------
@@ -191,74 +180,18 @@ def paired_difference(
     """
     import pandas as pd
 
-    draws = (resamples, seed)
-    a, *_ = bootstrap(y_true, y_prob_a, y_pred_a, None, threshold, groups, draws)
-    b, *_ = bootstrap(y_true, y_prob_b, y_pred_b, None, threshold, groups, draws)
+    pairs = ((y_prob_a, y_pred_a), (y_prob_b, y_pred_b))
+    a, b = (_bootstrap(y_true, p, d, None, 0.5, groups, (resamples, seed))[0] for p, d in pairs)
     rows = []
-    for name in metrics:
+    for name in ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auc"):
         point, *sample = b[name] - a[name]
         sample = np.array(sample)[np.isfinite(sample)]
         low, high = np.nan, np.nan  # si ningún remuestreo cambia la diferencia, no dicen nada de su error
         if len(sample) and np.ptp(sample) > 1e-12:
-            low, high = np.quantile(sample, [(1 - confidence) / 2, (1 + confidence) / 2])
+            low, high = np.quantile(sample, TAILS)
         tail = (1 + min(np.sum(sample <= 0), np.sum(sample >= 0))) / (1 + len(sample))
         rows.append((name, a[name][0], b[name][0], point, low, high, min(1.0, 2 * tail)))
     return pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high", "p_value"])
-
-
-def curve_band(
-    y_true: Any,
-    y_prob: Any,
-    *,
-    kind: str = "roc",
-    groups: Any = None,
-    resamples: int = 2_000,
-    confidence: float = 0.95,
-    seed: int = 0,
-    points: int = 101,
-) -> "pd.DataFrame":
-    """Calcula la banda punto a punto de una curva, remuestreando pacientes.
-
-    Parameters
-    ----------
-    y_true, y_prob, groups, resamples, confidence, seed
-        Como en `intervals`; `y_prob` de una columna.
-    kind : {"roc", "pr"}
-        Qué curva.
-    points : int
-        Puntos de la rejilla, de 0 a 1.
-
-    Returns
-    -------
-    DataFrame
-        `x` (1 - especificidad, o sensibilidad), `low` y `high` (sensibilidad, o precisión).
-    """
-    import pandas as pd
-
-    scores = as_scores(y_true, y_prob)
-    group, number = group_index(groups, len(scores.y))
-    order = np.argsort(-scores.prob, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores.prob[order])), len(order) - 1)
-    grid = np.linspace(0, 1, points)
-    curves = []
-    for row in resample(number, resamples, seed):
-        weights = row[group[order]]
-        tp, fp = (np.cumsum(weights * (scores.y[order] == k))[ends] for k in (1, 0))
-        if tp[-1] and fp[-1]:
-            curves.append(_curve(kind, tp, fp, grid))
-    quantiles = [(1 - confidence) / 2, (1 + confidence) / 2]
-    low, high = np.quantile(curves, quantiles, axis=0) if curves else np.full((2, points), np.nan)
-    return pd.DataFrame({"x": grid, "low": low, "high": high})
-
-
-def _curve(kind: str, tp: np.ndarray, fp: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    if kind == "roc":
-        return np.interp(grid, np.r_[0, fp / fp[-1]], np.r_[0, tp / tp[-1]])
-    precision = tp / np.maximum(tp + fp, 1)
-    reached = np.searchsorted(
-        tp / tp[-1], np.maximum(grid - 1e-12, 1e-12)
-    )  # en 0, la primera neumonía hallada
-    return precision[np.minimum(reached, len(tp) - 1)]
 
 
 def subgroup_metrics(
@@ -273,7 +206,7 @@ def subgroup_metrics(
     subgroups : array_like of str, shape (n,)
         Nombre del subgrupo de cada imagen; las de nombre vacío no cuentan.
     **options
-        `resamples`, `confidence` y `seed` de `intervals`.
+        `resamples` y `seed` de `intervals`.
 
     Returns
     -------
@@ -285,17 +218,13 @@ def subgroup_metrics(
 
     y, names = as_labels(y_true, "y_true"), np.asarray(subgroups).astype(str)
     prob, group = np.asarray(y_prob), None if groups is None else np.asarray(groups)
-    rows = []
+    tables = {}
     for name in dict.fromkeys(names[names != ""]):
         mask = names == name
         metric = {0.0: "specificity", 1.0: "sensitivity"}.get(y[mask].mean(), "balanced_accuracy")
-        patients = None if group is None else group[mask]
-        row = intervals(
-            y[mask], prob[mask], groups=patients, threshold=threshold, metrics=[metric], **options
-        )
-        rows.append(row.assign(subgroup=name))
-    table = pd.concat(rows, ignore_index=True)
-    return table[["subgroup", *table.columns.drop("subgroup")]]
+        known = {"groups": None if group is None else group[mask], "metrics": [metric], **options}
+        tables[name] = intervals(y[mask], prob[mask], threshold=threshold, **known)
+    return pd.concat(tables, names=["subgroup"]).reset_index("subgroup").reset_index(drop=True)
 
 
 def mean_interval(
@@ -308,11 +237,12 @@ def mean_interval(
     >>> mean_interval([0.5, 0.5, 0.5])
     (0.5, 0.5, 0.5)
     """
-    values = np.asarray(values, dtype=float)
-    if not len(values):
-        return (float("nan"),) * 3
-    names, group = np.unique(np.arange(len(values)) if groups is None else groups, return_inverse=True)
-    sums, counts = np.bincount(group, values), np.bincount(group)
+    sample = np.asarray(values, dtype=float)
+    if not len(sample):
+        return np.nan, np.nan, np.nan
+    names, group = np.unique(np.arange(len(sample)) if groups is None else groups, return_inverse=True)
+    sums, counts = np.bincount(group, sample), np.bincount(group)
     draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    return float(values.mean()), *(float(q) for q in np.quantile(means, (0.025, 0.975)))
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(sample.mean()), float(low), float(high)

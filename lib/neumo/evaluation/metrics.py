@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.errors import NeumoError
+from neumo.words import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
-from neumo.words import METRICS
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Etiquetas, probabilidades, decisiones y pérdida de cada imagen, ya comprobadas."""
+    """Etiquetas, probabilidades, decisiones y pérdida de cada imagen, ya comprobadas.
+
+    La decisión de una imagen sin probabilidad (NaN, de una red divergida) es NaN: no es NORMAL.
+    """
 
     y: np.ndarray
     prob: np.ndarray
@@ -32,13 +35,9 @@ def as_vector(values: Any, name: str, length: int | None = None) -> np.ndarray:
     array = np.asarray(values)
     array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if array.ndim != 1 or not array.size:
-        raise NeumoError(
-            f"{name} tiene la forma {array.shape}; se esperaba un vector con un valor por imagen."
-        )
+        raise NeumoError(f"{name} tiene la forma {array.shape}; se esperaba un valor por imagen.")
     if length is not None and len(array) != length:
-        raise NeumoError(
-            f"{name} tiene {len(array)} valores y hay {length} imágenes: revise de dónde sale cada uno."
-        )
+        raise NeumoError(f"{name} tiene {len(array)} valores y hay {length} imágenes: revise de dónde sale.")
     return array
 
 
@@ -46,17 +45,14 @@ def as_labels(values: Any, name: str, length: int | None = None) -> np.ndarray:
     """Comprueba que `values` son etiquetas 0 o 1, y las devuelve (n,) int8."""
     array = as_vector(values, name, length)
     if not np.isin(array, (0, 1)).all():
-        raise NeumoError(
-            f"{name} contiene valores distintos de 0 (NORMAL) y 1 (PNEUMONIA): aplique antes un umbral."
-        )
+        raise NeumoError(f"{name} tiene valores que no son 0 (NORMAL) ni 1 (PNEUMONIA): aplique un umbral.")
     return array.astype(np.int8)
 
 
 def _image_loss(y: np.ndarray, prob: np.ndarray, logits: np.ndarray | None) -> np.ndarray:
-    sign = np.where(y == 1, -1.0, 1.0)
     if logits is not None:
         with np.errstate(invalid="ignore"):  # una red divergida da NaN: su pérdida también
-            return np.logaddexp(0.0, sign * logits.astype(np.float64))
+            return np.logaddexp(0.0, np.where(y == 1, -1.0, 1.0) * logits.astype(np.float64))
     eps = np.finfo(prob.dtype if prob.dtype.kind == "f" else np.float64).eps
     p = np.clip(prob.astype(np.float64), eps, 1 - eps)
     return -np.log(np.where(y == 1, p, 1 - p))
@@ -70,12 +66,11 @@ def as_scores(
     raw = as_vector(y_prob, "y_prob", len(y))
     prob = raw.astype(np.float64)
     if ((prob < 0) | (prob > 1)).any():
-        raise NeumoError(
-            "y_prob tiene valores fuera de [0, 1]: si son logits, páselos antes por `probability`."
-        )
-    z = None if logits is None else as_vector(logits, "logits", len(y))
-    pred = (prob >= threshold).astype(np.int8) if y_pred is None else as_labels(y_pred, "y_pred", len(y))
-    return Scores(y, prob, pred, _image_loss(y, raw, z))
+        raise NeumoError("y_prob tiene valores fuera de [0, 1]: si son logits, aplíqueles `probability`.")
+    decided = np.where(np.isnan(prob), np.nan, prob >= threshold)
+    pred = decided if y_pred is None else as_labels(y_pred, "y_pred", len(y))
+    loss = _image_loss(y, raw, None if logits is None else as_vector(logits, "logits", len(y)))
+    return Scores(y, prob, pred, loss)
 
 
 def probability(logits: Any) -> np.ndarray:
@@ -135,14 +130,27 @@ def decision_rates(tn: np.ndarray, fp: np.ndarray, fn: np.ndarray, tp: np.ndarra
     }
 
 
-def ranking(y: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUC (con empates a medias) y precisión media para cada fila de `weights`, de forma (r, n)."""
+def cumulated(y: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> list[np.ndarray]:
+    """Suma las PNEUMONIA y las NORMAL desde la mayor probabilidad hasta cada una de las distintas, para cada fila de `weights`.
+
+    Parameters
+    ----------
+    weights : (r, n) float array
+        Cuántas veces cuenta cada imagen.
+
+    Returns
+    -------
+    tp, fp : (r, probabilidades distintas) float array
+    """
     order = np.argsort(-prob, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(prob[order])), len(prob) - 1)
-    positive = y[order] == 1
-    sorted_weights = weights[:, order]
-    tp = np.cumsum(np.where(positive, sorted_weights, 0), axis=1)[:, ends]
-    fp = np.cumsum(np.where(positive, 0, sorted_weights), axis=1)[:, ends]
+    sorted_weights, label = weights[:, order], y[order]
+    return [np.cumsum(np.where(label == k, sorted_weights, 0), axis=1)[:, ends] for k in (1, 0)]
+
+
+def ranking(y: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUC (con empates a medias) y precisión media para cada fila de `weights`, de forma (r, n)."""
+    tp, fp = cumulated(y, prob, weights)
     steps = [np.diff(counts, axis=1, prepend=0) for counts in (tp, fp)]
     area = np.sum(steps[1] * (tp - steps[0] / 2), axis=1)
     precision = np.nan_to_num(ratio(tp, tp + fp))
@@ -154,7 +162,7 @@ def ranking(y: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> tuple[np.nd
 def measure(scores: Scores, group: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
     """Calcula cada métrica para cada fila de `counts`, (r, grupos): cuántas veces entra cada grupo."""
     y, pred = scores.y, scores.pred
-    cells = [(y == a) & (pred == b) for a in (0, 1) for b in (0, 1)]
+    cells = [np.where(np.isnan(pred), np.nan, (y == a) & (pred == b)) for a in (0, 1) for b in (0, 1)]
     columns = [*cells, (scores.prob - y) ** 2, scores.loss, np.ones(len(y))]
     sums = np.stack([np.bincount(group, column, counts.shape[1]) for column in columns], axis=1)
     with np.errstate(invalid="ignore"):  # una pérdida infinita por cero veces: ese remuestreo no cuenta
@@ -178,7 +186,8 @@ def binary_metrics(
     y_true : array_like of int, shape (n,)
         Clase real: 0 NORMAL, 1 PNEUMONIA.
     y_prob : array_like of float, shape (n,) or (n, 1)
-        Probabilidad de PNEUMONIA, en [0, 1].
+        Probabilidad de PNEUMONIA, en [0, 1]. Si alguna es NaN (una red divergida), esa imagen no tiene decisión: las
+        métricas que dependen de decisiones u orden son NaN.
     threshold : float
         Se predice PNEUMONIA cuando la probabilidad es mayor o igual.
     y_pred : array_like of int, optional
@@ -190,7 +199,8 @@ def binary_metrics(
     -------
     dict
         `n`, las de `METRICS`, `threshold` y `confusion_matrix` (`[[tn, fp], [fn, tp]]`: filas reales, columnas
-        predichas). Lo que no está definido (por ejemplo, el AUC con una sola clase) es NaN.
+        predichas; las imágenes sin decisión no están). Lo que no está definido (por ejemplo, el AUC con una sola clase)
+        es NaN.
 
     Raises
     ------
@@ -239,31 +249,34 @@ def classification_report(y_true: Any, y_pred: Any) -> "pd.DataFrame":
 
 
 def report_from_confusion(matrix: Any) -> "pd.DataFrame":
-    """Tabula lo mismo que `classification_report` a partir de `[[tn, fp], [fn, tp]]`."""
-    import pandas as pd
+    """Tabula lo mismo que `classification_report` a partir de `[[tn, fp], [fn, tp]]`.
 
-    matrix = np.asarray(matrix, dtype=float)
-    hits, support, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
-    by_class = np.nan_to_num(
-        [ratio(hits, predicted), ratio(hits, support), ratio(2 * hits, support + predicted)]
-    )
-    rows = [
-        *by_class.T,
-        by_class.mean(axis=1),
-        by_class @ support / support.sum(),
-        [hits.sum() / support.sum()] * 3,
-    ]
-    names = [*CLASSES, "media simple", "media ponderada", "exactitud"]
-    table = pd.DataFrame(rows, index=names, columns=["precisión", "sensibilidad", "F1"])
-    return table.assign(soporte=[*support.astype(int), *[int(support.sum())] * 3])
+    Raises
+    ------
+    NeumoError
+        Si la matriz está vacía: ninguna imagen tiene decisión.
+    """
+    import pandas as pd
+    from sklearn import metrics
+
+    cells = np.ravel(matrix)
+    if not cells.any():
+        raise NeumoError("La matriz de confusión está vacía: la red no decidió nada (sus logits son NaN).")
+    options = {"target_names": CLASSES, "output_dict": True, "zero_division": 0}
+    found = metrics.classification_report([0, 0, 1, 1], [0, 1, 0, 1], sample_weight=cells, **options)
+    names = {"macro avg": "media simple", "weighted avg": "media ponderada", "accuracy": "exactitud"}
+    table = pd.DataFrame(found)[[*CLASSES, *names]].rename(columns=names).T
+    table.columns = ["precisión", "sensibilidad", "F1", "soporte"]
+    table.loc["exactitud", "soporte"] = cells.sum()
+    return table.astype({"soporte": int})
 
 
 def confusion(y_true: Any, y_pred: Any) -> "pd.DataFrame":
     """Cuenta imágenes por clase real (filas) y predicha (columnas), en el orden NORMAL, PNEUMONIA."""
+    from sklearn.metrics import confusion_matrix
+
     y = as_labels(y_true, "y_true")
-    return confusion_table(
-        np.bincount(2 * y + as_labels(y_pred, "y_pred", len(y)), minlength=4).reshape(2, 2)
-    )
+    return confusion_table(confusion_matrix(y, as_labels(y_pred, "y_pred", len(y)), labels=[0, 1]))
 
 
 def confusion_table(matrix: Any) -> "pd.DataFrame":

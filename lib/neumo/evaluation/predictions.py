@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.errors import NeumoError
-
-if TYPE_CHECKING:
-    import pandas as pd
 from neumo.evaluation.intervals import intervals
 from neumo.evaluation.metrics import argmax_decision, binary_metrics, probability
 from neumo.words import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ENSEMBLE = "_conjunto"
 ENSEMBLE_SEED = -1
@@ -20,7 +20,7 @@ ENSEMBLE_SEED = -1
 def metrics_table(
     predictions: "pd.DataFrame",
     *,
-    threshold: float | Mapping[str, float] = 0.5,
+    threshold: Mapping[str, float] | None = None,
     decisions: Mapping[str, str] | None = None,
 ) -> "pd.DataFrame":
     """Mide cada modelo, semilla y partición de una tabla de predicciones.
@@ -29,8 +29,8 @@ def metrics_table(
     ----------
     predictions : DataFrame
         Columnas `model`, `seed`, `partition`, `path`, `group` (paciente), `y_true` y `logit`.
-    threshold : float or dict
-        Umbral de todos, o de cada modelo (los que falten, 0.5).
+    threshold : dict, optional
+        Umbral de cada modelo (los que falten, 0.5).
     decisions : dict, optional
         Modelos cuya salida se lee con `argmax_decision`: `{"original": "argmax"}`.
 
@@ -45,7 +45,7 @@ def metrics_table(
     for (model, seed, partition), part in predictions.groupby(["model", "seed", "partition"], sort=False):
         prob, base = probability(part["logit"]), model.removesuffix(ENSEMBLE)
         rule = (decisions or {}).get(base, "threshold")
-        cut = threshold.get(base, 0.5) if isinstance(threshold, Mapping) else threshold
+        cut = (threshold or {}).get(base, 0.5)
         y_pred = argmax_decision(prob) if rule == "argmax" else None
         measured = binary_metrics(part["y_true"], prob, threshold=cut, y_pred=y_pred, logits=part["logit"])
         patients = part["group"].nunique() if "group" in part else len(part)
@@ -55,12 +55,16 @@ def metrics_table(
 
 
 def seed_summary(metrics: "pd.DataFrame", *, names: Iterable[str] = tuple(METRICS)) -> "pd.DataFrame":
-    """Resume las semillas de cada modelo y partición: `seeds` y, por métrica, su media y `<métrica>_sd`."""
+    """Resume las semillas de cada modelo y partición: `seeds` y, por métrica, su media y `<métrica>_sd`.
+
+    Una semilla divergida no tiene exactitud: el resumen de su modelo queda sin definir (NaN), no es el de las otras.
+    """
     names = list(names)
     grouped = metrics.groupby(["model", "partition"], sort=False)
     mean, sd = grouped[names].mean(), grouped[names].std(ddof=1).add_suffix("_sd")
-    order = [column for name in names for column in (name, f"{name}_sd")]
-    return mean.join(sd)[order].assign(seeds=grouped.size()).reset_index()
+    summary = mean.join(sd)[[column for name in names for column in (name, f"{name}_sd")]]
+    summary[grouped["accuracy"].count() < grouped.size()] = np.nan
+    return summary.assign(seeds=grouped.size()).reset_index()
 
 
 def ensemble(predictions: "pd.DataFrame") -> "pd.DataFrame":
@@ -71,11 +75,13 @@ def ensemble(predictions: "pd.DataFrame") -> "pd.DataFrame":
     DataFrame
         Como `predictions`, con el modelo llamado `<model>_conjunto` y la semilla -1.
     """
-    keys = ["model", "partition", "path"]
-    mean = predictions.groupby(keys, sort=False)["logit"].mean()
-    first = predictions.drop_duplicates(keys).set_index(keys).assign(logit=mean, seed=ENSEMBLE_SEED)
-    table = first.reset_index()[list(predictions.columns)]
-    return table.assign(model=table["model"] + ENSEMBLE)
+    import pandas as pd
+
+    tables = []
+    for (model, _), part in predictions.groupby(["model", "partition"], sort=False):
+        images, logits = by_seed(part, model)
+        tables.append(images.assign(model=model + ENSEMBLE, seed=ENSEMBLE_SEED, logit=joint_logit(logits)))
+    return pd.concat(tables, ignore_index=True)
 
 
 def joint_logit(logits: Any) -> np.ndarray:
@@ -111,7 +117,7 @@ def by_seed(predictions: "pd.DataFrame", model: str) -> "tuple[pd.DataFrame, np.
 def intervals_by_model(
     predictions: "pd.DataFrame",
     *,
-    threshold: float | Mapping[str, float] = 0.5,
+    threshold: Mapping[str, float] | None = None,
     decisions: Mapping[str, str] | None = None,
     **options: Any,
 ) -> "pd.DataFrame":
@@ -124,7 +130,7 @@ def intervals_by_model(
     threshold, decisions
         Como en `metrics_table`.
     **options
-        `metrics`, `resamples`, `confidence` y `seed` de `intervals`.
+        `metrics`, `resamples` y `seed` de `intervals`.
 
     Returns
     -------
@@ -136,7 +142,7 @@ def intervals_by_model(
     tables = []
     for model in dict.fromkeys(predictions["model"]):
         images, logits = by_seed(predictions, model)
-        cut = threshold.get(model, 0.5) if isinstance(threshold, Mapping) else threshold
+        cut = (threshold or {}).get(model, 0.5)
         for name, z in ((model, logits), (model + ENSEMBLE, joint_logit(logits)[:, None])):
             prob = probability(z)
             argmax = (decisions or {}).get(model) == "argmax"
@@ -152,7 +158,8 @@ def intervals_by_model(
 def choose_model(metrics: "pd.DataFrame", *, chosen: str = "auto") -> str:
     """Elige el modelo con la regla fijada antes de leer la prueba.
 
-    `auto`: la mejor media (sobre las semillas) de la exactitud equilibrada de validación; a igualdad, el mejor AUC.
+    `auto`: la mejor media (sobre las semillas) de la exactitud equilibrada de validación; a igualdad, el mejor AUC. Un
+    modelo con una semilla divergida va el último.
 
     Parameters
     ----------
@@ -174,8 +181,9 @@ def choose_model(metrics: "pd.DataFrame", *, chosen: str = "auto") -> str:
         )
     if chosen != "auto":
         return chosen
-    means = rows.groupby("model", sort=False)[["balanced_accuracy", "auc"]].mean().round(12)
-    return str(means.sort_values(["balanced_accuracy", "auc"], ascending=False, kind="stable").index[0])
+    names = ["balanced_accuracy", "auc"]
+    means = rows.groupby("model", sort=False)[names].agg(lambda seeds: seeds.mean(skipna=False)).round(12)
+    return str(means.sort_values(names, ascending=False, kind="stable").index[0])
 
 
 def to_records(table: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neumo.cache import decode_table
 from neumo.errors import NeumoError
 from neumo.evaluation.diagnosis import diagnose
 from neumo.evaluation.intervals import intervals
 from neumo.evaluation.metrics import argmax_decision, binary_metrics, confusion, probability
-from neumo.evaluation.predictions import ENSEMBLE, by_seed, ensemble, metrics_table
+from neumo.evaluation.predictions import ENSEMBLE, by_seed, ensemble, joint_logit, metrics_table
 from neumo.report.display import Fragment, note
 from neumo.run import project_root
 
@@ -44,19 +45,19 @@ HINTS = {
 
 def open_case(run_dir: str | Path = "build/demo", *, model: str | None = None) -> "pd.DataFrame":
     """Lee las predicciones de validación de `model` o, si no se dice, del que mejor decide: una fila por imagen."""
-    import pandas as pd
-
     path = project_root() / run_dir / "predictions_final.csv"
     if not path.is_file():
         raise NeumoError(
             f"En «{Path(run_dir).name}» no hay predicciones (falta {path.name}): haga antes `make report`, o ponga en "
             "run_dir la carpeta de una ejecución terminada, por ejemplo build/demo."
         )
-    table = pd.read_csv(path, keep_default_na=False)
-    metrics = metrics_table(ensemble(table))
-    best = metrics.loc[metrics["balanced_accuracy"].idxmax(), "model"].removesuffix(ENSEMBLE)
-    images, logits = by_seed(table, model or best)
-    return with_logits(images[["path", "group", "y_true"]], logits.mean(axis=1))
+    table = decode_table(path.read_bytes())
+    if model is None:
+        metrics = metrics_table(ensemble(table))
+        best = metrics["balanced_accuracy"].fillna(-1).idxmax()  # una red divergida no tiene
+        model = metrics.loc[best, "model"].removesuffix(ENSEMBLE)
+    images, logits = by_seed(table, model)
+    return with_logits(images[["path", "group", "y_true"]], joint_logit(logits))
 
 
 def with_logits(case: "pd.DataFrame", logit: Any) -> "pd.DataFrame":
@@ -65,13 +66,13 @@ def with_logits(case: "pd.DataFrame", logit: Any) -> "pd.DataFrame":
     return case.assign(logit=logit, probability=prob, decision=(prob >= 0.5).astype(int))
 
 
-def plant(case: "pd.DataFrame", fault: str | int, *, seed: int = 0) -> "pd.DataFrame":
+def plant(case: "pd.DataFrame", fault: str | int) -> "pd.DataFrame":
     """Planta un fallo de `FAULTS` por su nombre, o por el número de un sobre que no dice cuál."""
     fault = list(FAULTS)[np.random.default_rng(fault).integers(5)] if isinstance(fault, int) else fault
     z = case["logit"].to_numpy()
     if fault == "argmax":
         return case.assign(decision=argmax_decision(case["probability"]))
-    shuffled = np.random.default_rng(seed).permutation(z)
+    shuffled = np.random.default_rng(0).permutation(z)
     planted = {"shuffled": shuffled, "inverted": -z, "constant": 3 + 1e-6 * z, "saturated": 1000 * z}
     if fault not in planted:
         raise NeumoError(f"No hay fallo «{fault}»: los que hay son {', '.join(FAULTS)}.")
@@ -84,7 +85,7 @@ def codes(case: "pd.DataFrame") -> list[str]:
     return [finding.code for finding in found]
 
 
-def check(name: str, answer: Any, case: "pd.DataFrame", *, fault: str | int | None = None) -> Fragment:
+def check(name: str, answer: Any, case: "pd.DataFrame", *, fault: Any = None) -> Fragment:
     """Comprueba la respuesta al ejercicio `name` y, si no es correcta, da la pista del error que parece.
 
     `name` es `decisiones`, `matriz`, `sensibilidad`, `especificidad`, `precisión`, `F1`, `intervalo` (de la sensibilidad),
@@ -93,9 +94,7 @@ def check(name: str, answer: Any, case: "pd.DataFrame", *, fault: str | int | No
     if answer is ...:
         return note(f"**{name}**: todavía no hay respuesta.")
     if name == "plantar" and list(getattr(answer, "columns", [])) != list(case.columns):
-        hint = (
-            "la respuesta es el caso entero, con sus columnas: `case.assign(...)` o `with_logits(case, ...)`."
-        )
+        hint = "la respuesta es el caso entero: `case.assign(...)` o `with_logits(case, ...)`."
     elif name == "plantar":
         seen = codes(answer)
         hint = f"`diagnose` ve: {', '.join(seen) or 'nada'}; {FAULTS[fault]}"
@@ -111,11 +110,11 @@ def check(name: str, answer: Any, case: "pd.DataFrame", *, fault: str | int | No
 
 
 def _planted(answer: "pd.DataFrame", case: "pd.DataFrame", fault: str) -> bool:
-    columns, model = ["logit", "decision"], plant(case, fault)
+    columns = ["logit", "decision"]
     if fault == "shuffled":
         changed = (answer["logit"] != case["logit"]).any() and (answer["y_true"] == case["y_true"]).all()
         return bool(changed and np.allclose(np.sort(answer["logit"]), np.sort(case["logit"])))
-    return np.allclose(answer[columns], model[columns])
+    return np.allclose(answer[columns], plant(case, fault)[columns])
 
 
 def _hint(name: str, answer: Any, case: "pd.DataFrame") -> str:
@@ -146,10 +145,9 @@ def _answers(case: "pd.DataFrame") -> dict[str, Any]:
     (tn, fp), (fn, tp) = confusion(y, pred).to_numpy()
     measured = binary_metrics(y, prob, y_pred=pred)
     recall, precision = measured["sensitivity"], measured["precision"]
-    options = {"groups": case["group"], "y_pred": pred, "metrics": ["sensitivity"], "resamples": 2000}
-    found = intervals(y, prob, **options).iloc[0]
+    found = intervals(y, prob, groups=case["group"], y_pred=pred, metrics=["sensitivity"], resamples=2000)
     # Sin variación entre remuestreos, quien lo haga a mano obtiene un intervalo de anchura cero.
-    low, high = found[["low", "high"] if found["method"] == "bootstrap" else ["value", "value"]]
+    low, high = found.loc[0, ["low", "high"] if found["method"][0] == "bootstrap" else ["value", "value"]]
     return {
         **{"decisiones": pred, "todas NORMAL": 0 * pred, "al revés": 1 - pred, "etiquetas": y},
         **{"matriz": [[tn, fp], [fn, tp]], "traspuesta": [[tn, fn], [fp, tp]]},
@@ -170,17 +168,14 @@ def copies(source: Path, target: Path) -> list[Path]:
             notebook = nbformat.read(path, as_version=4)
             for cell in notebook.cells:
                 if reader == "alumno" and "solution" in cell.metadata.get("tags", []):
-                    cell.source = (
-                        f"# {STUB}\n{_name(cell.source)} = ..." if cell.cell_type == "code" else f"*{STUB}*"
-                    )
+                    cell.source = _stub(cell.source) if cell.cell_type == "code" else f"*{STUB}*"
             written.append(target / reader / path.name)
             written[-1].parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, written[-1])
     return written
 
 
-def _name(source: str) -> str:
-    """Nombre al que la celda da su respuesta: el de la última asignación."""
-    return ast.unparse(
-        [node for node in ast.parse(source).body if isinstance(node, ast.Assign)][-1].targets[0]
-    )
+def _stub(source: str) -> str:
+    """Deja de una solución el nombre al que da su respuesta: el de la última asignación."""
+    assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return f"# {STUB}\n{ast.unparse(assigned[-1].targets[0])} = ..."
