@@ -1,13 +1,8 @@
 import itertools
-import json
 import re
-import shutil
-import subprocess
 
 import html5lib
-import matplotlib.pyplot as plt
 import nbformat
-import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
@@ -16,8 +11,6 @@ from nbformat.v4 import new_markdown_cell, new_output
 import report_example as example
 from neumo.errors import NeumoError
 from neumo.report import display
-from neumo.report.index import render_index
-from neumo.report.pdf import pdf
 from neumo.report.render import render
 
 
@@ -144,6 +137,16 @@ def test_effective_parameters_stand_at_the_start_without_the_cells(page):
     assert "# Parameters" not in page.get_text()
 
 
+def test_annotated_parameters_and_pasted_images_are_read(tmp_path):
+    pasted = new_markdown_cell('![Una placa <b> y su "marco"](attachment:a-1.png)')
+    pasted["attachments"] = {"a-1.png": {"image/png": "iVBORw0KGgo="}}
+    page = rendered(tmp_path, example.code("seed: int = 0  # semilla", tags=["parameters"]), pasted)
+    assert [cell.get_text() for cell in page.select(".parametros td")] == ["0", "semilla"]
+    assert page.select_one("#cap-5 img")["src"] == "data:image/png;base64,iVBORw0KGgo="
+    assert page.select_one("#cap-5 img")["alt"] == 'Una placa  y su "marco"'
+    html5lib.HTMLParser(strict=True).parse((tmp_path / "informe.html").read_text(encoding="utf-8"))
+
+
 def test_code_is_folded_and_outputs_are_clean(page):
     assert page.select("details.codigo .highlight")
     assert not page.select("details.codigo[open]")
@@ -257,124 +260,6 @@ def test_mathematics_is_native_and_code_is_left_alone(tmp_path):
     assert page.find("math", attrs={"display": "block"}).mfrac
     assert "$x$" in page.get_text()
     assert "[@x]" in page.get_text()
-
-
-def test_figure_is_deterministic_closed_and_small():
-    first, second = (display.figure(example.curve(), "fig-a", caption="Una.", alt="Otra.") for _ in range(2))
-    assert first == second
-    assert "data:image/svg+xml" in first.html
-    big = display.figure(example.radiographs(), "fig-b", caption="Una.", alt='Con "comillas" & <signos>.')
-    assert BeautifulSoup(big.html, "html.parser").img["alt"] == 'Con "comillas" & <signos>.'
-    assert plt.get_fignums() == []
-
-
-def test_dense_scatter_becomes_a_png():
-    axes = plt.figure().subplots()
-    axes.scatter(*np.random.default_rng(1).random((2, 20_000)), s=1)
-    assert "data:image/png" in display.figure(axes, "fig-nube", caption="Nube.", alt="Nube.").html
-
-
-@pytest.mark.parametrize(
-    ("id", "caption", "alt"), [("curva", "a", "b"), ("fig-Ñ", "a", "b"), ("fig-a", "a", " ")]
-)
-def test_figure_refuses_bad_identifiers_and_missing_texts(id, caption, alt):
-    with pytest.raises(NeumoError):
-        display.figure(None, id, caption=caption, alt=alt)
-
-
-def test_table_keeps_the_authors_formats_and_escapes_everything():
-    frame = pd.DataFrame({"tasa": [0.5, 1e-5], "nombre": ["</td><script>", "b & c"]}, index=["<i>", "x"])
-    styler = frame.style.format({"nombre": lambda name: f"«{name}»"}).highlight_max(subset=["tasa"])
-    soup = BeautifulSoup(display.table(styler, "tab-a", caption="<b>").html, "html.parser")
-    cells = [cell.get_text() for cell in soup.select("tbody td")]
-    assert cells == ["0.500", "«</td><script>»", "1.00×10⁻⁵", "«b & c»"]
-    assert soup.select_one("tbody th").get_text() == "<i>"
-    assert "background-color" in soup.style.get_text()
-    assert not soup.find(["script", "b"])
-
-
-def test_table_aligns_figures_and_names_the_index():
-    frame = pd.DataFrame(
-        {"n": [1], "ic": ["0.91 [0.88, 0.93]"], "clase": ["NORMAL"]}, index=pd.Index([3], name="época")
-    )
-    soup = BeautifulSoup(display.table(frame, "tab-a", caption="Una.").html, "html.parser")
-    assert [(head.get_text(), "num" in head.get("class", [])) for head in soup.select("thead th")] == [
-        ("época", False), ("n", True), ("ic", True), ("clase", False)
-    ]  # fmt: skip
-    crossed = pd.crosstab(pd.Series(["a"], name="modo"), pd.Series(["b"], name="clase"))
-    heads = BeautifulSoup(display.table(crossed, "tab-b", caption="Una.").html, "html.parser").select(
-        "thead th"
-    )
-    assert [head.get_text() for head in heads] == ["modo", "b"]
-    hidden = display.table(frame, "tab-a", caption="Una.", index=False)
-    assert "época" not in hidden.html
-
-
-def test_prose_without_values_keeps_braces_and_values_cannot_be_markup():
-    assert "<mfrac>" in display.prose(r"$\frac{1}{2}$").html
-    fragment = display.prose("de {name} y $n = {n}$", name="*a* [b](http://c) <i>", n=3)
-    soup = BeautifulSoup(fragment.html, "html.parser")
-    assert "*a* [b](http://c) <i>" in soup.get_text()
-    assert not soup.find(["em", "a", "i"])
-    assert soup.mn.get_text() == "3" if soup.mn else "3" in soup.math.get_text()
-    assert fragment.text == "de *a* [b](http://c) <i> y $n = 3$"
-
-
-def test_notes_and_findings():
-    finding = type(
-        "Finding", (), {"code": "argmax", "message": "Siempre <0>.", "evidence": {"n": 1060, "p": 0.26134}}
-    )
-    assert "Siempre &lt;0&gt;." in display.findings([finding]).html
-    assert "n = 1060; p = 0.261" in display.findings([finding]).html
-    assert "ninguno" in display.findings([]).html
-    with pytest.raises(NeumoError, match="aviso"):
-        display.note("x", kind="otro")
-
-
-def test_pdf_says_how_to_get_the_browser(document, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(NeumoError, match="apt install chromium"):
-        pdf(document, tmp_path / "informe.pdf")
-
-
-def test_pdf_reports_a_browser_that_fails(document, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: "/bin/false")
-    monkeypatch.setattr(subprocess, "run", lambda order, **options: subprocess.CompletedProcess(order, 1))
-    with pytest.raises(NeumoError, match="terminó con 1"):
-        pdf(document, tmp_path / "informe.pdf")
-
-
-def test_index_lists_runs_and_compares_two(tmp_path):
-    for name, accuracy in (("demo", 0.8), ("<otra>", 0.9)):
-        records = [
-            {
-                "model": "original",
-                "seed": seed,
-                "partition": partition,
-                "accuracy": accuracy + seed / 100,
-                "auc": 0.95,
-            }
-            for seed in (1, 3)
-            for partition in ("val", "test")
-        ]
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "metrics.json").write_text(json.dumps({"experiments": records}))
-        (folder / "source.json").write_text(json.dumps({"description": "300 <imágenes>."}))
-    (tmp_path / "demo" / "informe.html").touch()
-    text = render_index(tmp_path).read_text(encoding="utf-8")
-    html5lib.HTMLParser(strict=True).parse(text)
-    page = BeautifulSoup(text, "html.parser")
-    assert [link["href"] for link in page.find_all("a")] == ["demo/informe.html"]
-    assert "300 <imágenes>." in page.get_text()
-    first = page.select_one("#comparacion tbody tr")
-    assert [cell.get_text() for cell in first.find_all(["th", "td"])] == ["original", "0.920", "0.820"]
-
-
-def test_index_of_one_run_compares_nothing(tmp_path):
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "metrics.json").write_text("{}")
-    assert "comparacion" not in render_index(tmp_path).read_text(encoding="utf-8")
 
 
 def test_notebooks_are_not_touched(tmp_path):

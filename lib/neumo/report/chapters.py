@@ -10,7 +10,8 @@ from typing import Any
 
 from neumo.errors import NeumoError
 from neumo.modules import closure, digest, imported
-from neumo.params import EXPERIMENT_PARAMETERS, Params
+from neumo.params import USED_BY, Params
+from neumo.report.cells import assignments, check_form
 from neumo.run import ARTEFACTS, project_root
 
 _LAST = ("14", "00")  # las conclusiones y el resumen leen a todos los demás
@@ -76,53 +77,69 @@ def read_chapter(path: Path) -> Chapter:
     Raises
     ------
     NeumoError
-        Si no es un cuaderno, una celda no es Python o nombra artefactos que no existen.
+        Si no es un cuaderno, una celda no es Python, no se podría componer o nombra artefactos que no existen.
     """
     try:
-        return _read_chapter(path)
-    except (SyntaxError, ValueError, LookupError) as error:
-        place = f", línea {error.lineno} de una celda: {error.text}" if isinstance(error, SyntaxError) else ""
+        cells = [
+            {**cell, "id": cell.get("id", f"n.º {number}"), "source": "".join(cell["source"])}
+            for number, cell in enumerate(json.loads(path.read_bytes())["cells"], 1)
+        ]
+        check_form(cells, name=path.name)
+    except (ValueError, LookupError, TypeError) as error:
         raise NeumoError(
-            f"No se entiende el cuaderno {path.name} ({type(error).__name__}{place.rstrip()}). Corríjalo en JupyterLab y "
-            "guárdelo entero; sus celdas han de ser de Python, sin órdenes de IPython como «%%» o «?»."
+            f"No se entiende el cuaderno {path.name} ({type(error).__name__}): ábralo en JupyterLab y guárdelo entero."
         ) from error
-
-
-def _read_chapter(path: Path) -> Chapter:
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    header = _sources(notebook, "markdown")[0]
-    trees = [ast.parse(_plain(source)) for source in _sources(notebook, "code")]
-    declared = tuple(name for name in _declared(notebook) if name in Params.model_fields)
-    chapter = Chapter(
-        path=path,
-        reads=_names(header, "Lee"),
-        writes=_names(header, "Escribe"),
-        parameters=declared,
-        uses=tuple(dict.fromkeys([*declared, *(name for tree in trees for name in _taken(tree))])),
-        cells=digest([[c["cell_type"], "".join(c["source"])] for c in notebook["cells"]]),
-        modules=closure(set().union(*(imported(ast.unparse(tree)) for tree in trees))),
-    )
-    unknown = [name for name in (*chapter.reads, *chapter.writes) if name not in ARTEFACTS]
-    if unknown:
-        raise NeumoError(
-            f"{path.name} nombra en su primera celda artefactos que no existen: {', '.join(unknown)}. Corrija el nombre o "
-            "añádalos a `neumo.run.ARTEFACTS`."
-        )
-    foreign = [
-        f"`{name}`, del {ARTEFACTS[name][1]}"
-        for name in chapter.writes
-        if ARTEFACTS[name][1] != chapter.number
-    ]
-    if foreign:
-        raise NeumoError(
-            f"{path.name} dice que escribe {'; '.join(foreign)}: cada artefacto es de un capítulo. Corrija «Escribe:» o el "
-            "número en `neumo.run.ARTEFACTS`."
-        )
+    chapter = _describe(path, cells)
+    _check_names(chapter)
     return chapter
 
 
-def _sources(notebook: dict[str, Any], kind: str) -> list[str]:
-    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
+def _describe(path: Path, cells: list[dict[str, Any]]) -> Chapter:
+    trees, declared = [], []
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            place = f"la celda «{cell['id']}» de {path.name}"
+            trees.append(_parse(cell["source"], place))
+            if "parameters" in cell["metadata"].get("tags", []):
+                declared += [n for n in assignments(cell["source"], place=place) if n in Params.model_fields]
+    taken = [name for tree in trees for name in _taken(tree)]
+    return Chapter(
+        path=path,
+        reads=_names(cells[0]["source"], "Lee"),
+        writes=_names(cells[0]["source"], "Escribe"),
+        parameters=tuple(declared),
+        uses=tuple(dict.fromkeys([*declared, *taken])),
+        cells=digest([[cell["cell_type"], cell["source"], cell.get("attachments")] for cell in cells]),
+        modules=closure(set().union(*(imported(ast.unparse(tree)) for tree in trees))),
+    )
+
+
+def _parse(source: str, place: str) -> ast.Module:
+    plain = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
+    try:
+        return ast.parse("\n".join(plain))
+    except SyntaxError as error:
+        raise NeumoError(
+            f"No se entiende {place}, línea {error.lineno}: «{(error.text or '').strip()}». Ha de ser de Python, sin órdenes "
+            "de IPython como «%%» o «?»."
+        ) from error
+
+
+def _check_names(chapter: Chapter) -> None:
+    """Comprueba que los artefactos que un capítulo nombra existen y que los que escribe son suyos."""
+    unknown = [name for name in (*chapter.reads, *chapter.writes) if name not in ARTEFACTS]
+    if unknown:
+        raise NeumoError(
+            f"{chapter.path.name} nombra en su primera celda artefactos que no existen: {', '.join(unknown)}. Corrija el "
+            "nombre o añádalos a `neumo.run.ARTEFACTS`."
+        )
+    owners = {name: ARTEFACTS[name][1] for name in chapter.writes if ARTEFACTS[name][1] != chapter.number}
+    if owners:
+        foreign = "; ".join(f"`{name}`, del {number}" for name, number in owners.items())
+        raise NeumoError(
+            f"{chapter.path.name} dice que escribe {foreign}: cada artefacto es de un capítulo. Corrija «Escribe:» o el "
+            "número en `neumo.run.ARTEFACTS`."
+        )
 
 
 def _names(header: str, label: str) -> tuple[str, ...]:
@@ -130,26 +147,18 @@ def _names(header: str, label: str) -> tuple[str, ...]:
     return tuple(re.findall(r"`(\w+)`", line[1])) if line else ()
 
 
-def _plain(source: str) -> str:
-    return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
-
-
-def _declared(notebook: dict[str, Any]) -> Iterator[str]:
-    """Nombres que la celda `parameters` asigna."""
-    for cell in notebook["cells"]:
-        if "parameters" in cell["metadata"].get("tags", []):
-            for node in ast.parse("".join(cell["source"])).body:
-                targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-                yield from (target.id for target in targets if isinstance(target, ast.Name))
-
-
 def _taken(tree: ast.AST) -> Iterator[str]:
     """Parámetros que un código toma de `run.params`: por su nombre, los de un experimento, o todos."""
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    named = {
+        id(node.func): node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and _is_params(node.value):
             known = node.attr in Params.model_fields
-            yield from [node.attr] if known else EXPERIMENT_PARAMETERS
+            yield from [node.attr] if known else USED_BY.get(named.get(id(node), node.attr), USED_BY["experiment"])
         elif _is_params(node) and id(node) not in inner:  # entregado entero a una función
             yield from Params.model_fields
 

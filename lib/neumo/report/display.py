@@ -5,7 +5,6 @@ Todo valor que venga de los datos se escapa; el texto del autor es Markdown con 
 """
 
 import base64
-import functools
 import html
 import io
 import re
@@ -35,7 +34,9 @@ class Fragment:
         return {"text/html": self.html, "text/plain": self.text}
 
 
-def markdown(text: str, *, escape: bool = False, inline: bool = False) -> str:
+def markdown(
+    text: str, *, escape: bool = False, inline: bool = False, attachments: dict[str, dict] | None = None
+) -> str:
     """Convierte Markdown en HTML, con las matemáticas en MathML y las notas al pie de `[^clave]`.
 
     Parameters
@@ -46,6 +47,8 @@ def markdown(text: str, *, escape: bool = False, inline: bool = False) -> str:
         Escapar el HTML que el texto traiga, en lugar de dejarlo pasar.
     inline : bool
         Quitar el párrafo que envuelve el resultado.
+    attachments : dict, optional
+        Imágenes pegadas en la celda (`attachment:nombre`), como las guarda Jupyter: van dentro de la página.
 
     Examples
     --------
@@ -64,7 +67,7 @@ def markdown(text: str, *, escape: bool = False, inline: bool = False) -> str:
             return self.inline_math(body, "block")
 
     plugins = [import_plugin(name) for name in (*MarkdownWithMath.DEFAULT_PLUGINS, "footnotes")]
-    renderer = Renderer(escape=escape, exclude_anchor_links=True)
+    renderer = Renderer(escape=escape, exclude_anchor_links=True, attachments=attachments)
     result = MarkdownWithMath(renderer, plugins=plugins).render(text).strip()
     return re.sub(r"\A<p>(.*)</p>\Z", r"\1", result, flags=re.DOTALL) if inline else result
 
@@ -127,7 +130,7 @@ def _box(kind: str, title: str, body: str, text: str) -> Fragment:
 
 
 def findings(found: Iterable[Any]) -> Fragment:
-    """Muestra los hallazgos de `neumo.evaluation.diagnose`, o dice que no hay ninguno.
+    """Muestra los hallazgos de `neumo.evaluation.diagnosis.diagnose`, o dice que no hay ninguno.
 
     Parameters
     ----------
@@ -158,7 +161,7 @@ def figure(drawing: Any, id: str, *, caption: str, alt: str) -> Fragment:
     Parameters
     ----------
     drawing : Figure, Axes, array of Axes, or anything with `figure` or `figure_`
-        Lo que devuelven las funciones de `neumo.plots`, seaborn o los Display de scikit-learn.
+        Lo que devuelven las funciones de `neumo.figures`, seaborn o los Display de scikit-learn.
     id : str
         Ancla de las referencias cruzadas, `fig-…`, única en todo el informe.
     caption : str
@@ -210,7 +213,7 @@ def table(data: Any, id: str, *, caption: str, digits: int = 3, index: bool = Tr
     Parameters
     ----------
     data : DataFrame or Styler
-        Un Styler conserva sus colores y sus formatos; lo demás recibe los del informe.
+        Un Styler conserva sus colores; las cifras las escribe el informe: la que pida otra forma se da como texto.
     id : str
         Ancla de las referencias cruzadas, `tab-…`, única en todo el informe.
     caption : str
@@ -226,29 +229,16 @@ def table(data: Any, id: str, *, caption: str, digits: int = 3, index: bool = Tr
         Si el identificador no empieza por `tab-` o falta el título.
     """
     _check(id, "tab", caption)
-    styler = getattr(data, "style", data)
-    _format(styler, digits)
-    if not index:
-        styler = styler.hide(axis="index")
-    body = _tidy(styler.to_html(table_uuid=id))
+    styler = data.style if hasattr(data, "style") else data
+
+    def write(value):
+        return html.escape(cell_text(value, digits))
+
+    styler.format(write).format_index(write, axis=0).format_index(write, axis=1)
+    body = _tidy((styler if index else styler.hide(axis="index")).to_html(table_uuid=id))
     title = f"<figcaption>{markdown(caption, escape=True, inline=True)}</figcaption>"
     code = f'<figure id="{id}" class="tabla">{title}<div class="marco">{body}</div></figure>'
     return Fragment(code, f"[{id}] {caption}")
-
-
-def _format(styler: Any, digits: int) -> None:
-    """Escapa cada celda y da el formato del informe a las que el autor dejó sin él."""
-    for writers in (styler._display_funcs, styler._display_funcs_index, styler._display_funcs_columns):
-        pandas_own = writers.default_factory()
-
-        def write(value, author=pandas_own, plain=pandas_own):
-            text = author(value)
-            text = cell_text(value, digits) if text == plain(value) else html.unescape(str(text))
-            return html.escape(text)
-
-        for key, author in list(writers.items()):
-            writers[key] = functools.partial(write, author=author)
-        writers.default_factory = lambda write=write: write
 
 
 def _tidy(code: str) -> str:
@@ -258,15 +248,15 @@ def _tidy(code: str) -> str:
     soup = BeautifulSoup(code, "html.parser")
     first, *_, last = soup.select("thead tr") * 2
     if first is not last and not last.select(".col_heading"):
-        for corner, name in zip(
-            first.select(".blank, .index_name"), last.select(".index_name"), strict=False
-        ):
+        names = last.select(".index_name")
+        for corner, name in zip(first.select(".blank, .index_name"), names, strict=False):
             corner.replace_with(name.extract())
         last.decompose()
-    for blank in soup.select("th.blank"):
-        blank.name = "td"
     for head in soup.find_all("th"):
-        head["scope"] = "row" if "row_heading" in head["class"] else "col"
+        if "blank" in head["class"]:
+            head.name = "td"
+        else:
+            head["scope"] = "row" if "row_heading" in head["class"] else "col"
     for head in soup.select("tr:last-child > th.col_heading, tr:first-child > th.col_heading"):
         column = soup.select(f"td.{head['class'][2]}.data")
         if all(NUMERIC.fullmatch(cell.get_text(strip=True)) for cell in column):
@@ -276,9 +266,8 @@ def _tidy(code: str) -> str:
         soup.table["class"] = "estilada"
         return str(soup)
     for tag in [soup.table, *soup.table.find_all(True)]:
-        tag.attrs = {key: value for key, value in tag.attrs.items() if key not in ("id", "class")} | (
-            {"class": "num"} if "num" in tag.get("class", []) else {}
-        )
+        figures = {"class": "num"} if "num" in tag.get("class", []) else {}
+        tag.attrs = {key: value for key, value in tag.attrs.items() if key not in ("id", "class")} | figures
     return str(soup.table)
 
 

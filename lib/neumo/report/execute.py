@@ -10,8 +10,10 @@ from neumo.errors import NeumoError
 from neumo.progress import USES, VARIABLE
 from neumo.run import Run, project_root
 
-# Lo que se fija antes de que arranque el núcleo: el parloteo de TensorFlow no se puede callar después.
+# Lo que se fija antes de que arranque el núcleo: TensorFlow no se puede callar después.
 _ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONHASHSEED": "0"}
+# Sin esto ipykernel recoge en el cuaderno lo que las bibliotecas en C escriben por su cuenta.
+_QUIET = "--IPKernelApp.capture_fd_output=False"
 
 
 def _kernel_manager(log: Path, environment: dict[str, str]) -> type:
@@ -20,12 +22,11 @@ def _kernel_manager(log: Path, environment: dict[str, str]) -> type:
     class KernelManager(AsyncKernelManager):
         """Núcleo cuyos avisos de bajo nivel van al registro del capítulo."""
 
-        async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs: Any) -> None:
-            env = {**kwargs.pop("env", os.environ), **_ENVIRONMENT, **environment}
+        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+            env = {**options.pop("env", os.environ), **_ENVIRONMENT, **environment}
             with log.open("ab") as stream:
-                await super()._async_launch_kernel(
-                    kernel_cmd, env=env, stdout=stream, stderr=stream, **kwargs
-                )
+                options |= {"env": env, "stdout": stream, "stderr": stream}
+                await super()._async_launch_kernel([*kernel_cmd, _QUIET], **options)
 
     # ipykernel 7.3 avisa en cada arranque si el transporte va sin cifrar.
     KernelManager.transport_encryption.default_value = "auto"
@@ -57,37 +58,34 @@ def execute_chapter(
     """
     import papermill
     from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillException, PapermillExecutionError
+    from papermill.exceptions import PapermillException
 
     log = run.folder / "logs" / f"{notebook.stem}.log"
-    failed = output.with_suffix(".fallo.ipynb")
-    temporary = output.with_suffix(".tmp.ipynb")
-    for folder in (log.parent, output.parent):
-        folder.mkdir(parents=True, exist_ok=True)
-    for stale in (failed, output, temporary, log):
-        stale.unlink(missing_ok=True)
+    failed, temporary = output.with_suffix(".fallo.ipynb"), output.with_suffix(".tmp.ipynb")
+    for path in (failed, output, temporary, log):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+    environment = {VARIABLE: str(run.folder / "progress.log"), USES: " ".join(uses)}
     try:
         papermill.execute_notebook(
             notebook,
             temporary,
             parameters={**values, "run_dir": str(run.folder)},
             kernel_name="python3",
-            kernel_manager_class=_kernel_manager(
-                log, {VARIABLE: str(run.folder / "progress.log"), USES: " ".join(uses)}
-            ),
+            language="python",
+            kernel_manager_class=_kernel_manager(log, environment),
             progress_bar=False,
             cwd=project_root(),
         )
     except (PapermillException, DeadKernelError, OSError) as error:
+        with log.open("a", encoding="utf-8") as stream:
+            stream.writelines(f"{line}\n" for line in getattr(error, "traceback", ()))
+        where = look = ""
         if temporary.exists():
             os.replace(temporary, failed)
-        cell = ""
-        if isinstance(error, PapermillExecutionError):
-            cell = f" en la celda «{_cell_id(failed, error.cell_index)}»"
-            with log.open("a", encoding="utf-8") as stream:
-                stream.write("\n".join(error.traceback) + "\n")
+            where, look = _failing_cell(failed), f"Abra {os.path.relpath(failed)} para verlo; el"
         raise NeumoError(
-            f"El capítulo {notebook.stem} falló{cell}: {_reason(error)} Abra {failed.name} para verla; el detalle está en {log}."
+            f"El capítulo {notebook.stem} falló{where}: {_reason(error)} {look or 'El'} detalle está en {os.path.relpath(log)}."
         ) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -95,8 +93,11 @@ def execute_chapter(
     os.replace(temporary, output)
 
 
-def _cell_id(notebook: Path, index: int) -> str:
-    return json.loads(notebook.read_bytes())["cells"][index].get("id", str(index))
+def _failing_cell(notebook: Path) -> str:
+    """Nombra la celda que falló; papermill mete otras dos, así que su posición no sirve."""
+    cells = json.loads(notebook.read_bytes())["cells"]
+    outputs = [(cell["id"], output) for cell in cells for output in cell.get("outputs", ())]
+    return next((f" en la celda «{id}»" for id, output in outputs if output["output_type"] == "error"), "")
 
 
 def _reason(error: Exception) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from neumo.cache import write_atomically
-from neumo.report.display import cell_text
 from neumo.report.render import TEMPLATE
+from neumo.words import cell_text
 
 INDEX_METRICS = {
     "accuracy": "exactitud",

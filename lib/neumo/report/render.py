@@ -1,6 +1,5 @@
 """Los cuadernos ejecutados, reunidos y numerados, en un solo HTML que se lee sin red."""
 
-import ast
 import base64
 import hashlib
 import html
@@ -13,13 +12,13 @@ from typing import Any
 from neumo import references
 from neumo.cache import write_atomically
 from neumo.errors import NeumoError
-from neumo.report.display import cell_text, markdown
+from neumo.report.cells import page_cells
+from neumo.report.display import markdown
+from neumo.words import cell_text
 
 TITLE = "Clasificación de imágenes médicas con redes neuronales convolucionales"
 TEMPLATE = Path(__file__).parent / "template"
 KINDS = {"fig": "figura", "tab": "tabla", "sec": "sección", "cap": "capítulo"}
-PARAMETER_TAGS = {"parameters", "injected-parameters"}
-INTERACTIVE_TAG = "explorador"  # mandos para JupyterLab: la página lleva la figura fija de la celda anterior
 NO_PROSE = ["a", "code", "pre", "h2", "h3", "h4", "h5", "h6", "figure", "table", "math", "summary", "label", "dl"]  # fmt: skip
 
 
@@ -45,69 +44,12 @@ def render(notebooks: list[Path], output: Path, *, meta: Mapping[str, Any]) -> P
     from bs4.formatter import EntitySubstitution, HTMLFormatter
 
     paths = sorted(notebooks, key=lambda path: path.name)
-    soup = _export([cell for path in paths for cell in _chapter(path)], meta)
+    soup = _export([cell for path in paths for cell in page_cells(path)], meta)
     for step in (_headings, _references, _citations, _footnotes, _glossary, _contents, _links, _frames):
         step(soup)
     html5 = HTMLFormatter(EntitySubstitution.substitute_xml, void_element_close_prefix="")
     write_atomically(output, soup.decode(formatter=html5).encode())
     return output
-
-
-def _chapter(path: Path) -> list:
-    """Celdas de un cuaderno, limpias; la primera lleva el número del capítulo y sus parámetros."""
-    import nbformat
-
-    number, cells, parameters = int(re.match(r"\d+", path.name)[0]), [], {}
-    for cell in nbformat.read(path, as_version=4).cells:
-        _check_success(cell, path)
-        tags = set(cell.metadata.get("tags", []))
-        if PARAMETER_TAGS & tags:
-            _read_parameters(cell.source, parameters)
-        elif cell.source.strip() and INTERACTIVE_TAG not in tags:
-            cell.id, cell.metadata = f"c{number:02d}-{cell.id}", {}
-            if cell.cell_type == "code":
-                cell.outputs = [output for output in cell.outputs if _is_shown(output)]
-                if cells and cells[-1].cell_type == "code" and not cells[-1].outputs:
-                    cell.source = (
-                        f"{cells.pop().source}\n\n{cell.source}"  # un pliegue de código, no dos seguidos
-                    )
-            cells.append(cell)
-    shown = [(name, *described) for name, described in parameters.items() if name != "run_dir"]
-    cells[0].metadata = {"neumo": {"number": number, "parameters": shown}}
-    return cells
-
-
-def _check_success(cell: Any, path: Path) -> None:
-    status = cell.metadata.get("papermill", {}).get("status", "completed")
-    if any(output.output_type == "error" for output in cell.get("outputs", [])):
-        status = "failed"
-    if status != "completed":
-        raise NeumoError(
-            f"El cuaderno «{path.name}» no está bien ejecutado (su celda «{cell.id}» quedó «{status}»). "
-            "Vuelva a ejecutar el capítulo con `make report`."
-        )
-
-
-def _is_shown(output: Any) -> bool:
-    return output.get("name") != "stderr" and not any("widget" in kind for kind in output.get("data", {}))
-
-
-def _read_parameters(source: str, parameters: dict[str, tuple[str, str]]) -> None:
-    """Apunta el valor de cada asignación (la última manda) y el primer comentario que la acompañe."""
-    lines = source.splitlines()
-    for node in ast.parse(source).body:
-        name, value = node.targets[0].id, ast.literal_eval(node.value)
-        text = _parameter_text(value)
-        first, last = (lines[number - 1].partition("  # ")[2] for number in (node.lineno, node.end_lineno))
-        comment = first or last
-        known = parameters.get(name, ("", ""))[1]
-        parameters[name] = (text if len(text) <= 160 else f"{len(value)} elementos", known or comment)
-
-
-def _parameter_text(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "ninguno", True: "sí", False: "no"}[value]
-    return value.rstrip("/").rpartition("/")[2] if isinstance(value, str) else repr(value)
 
 
 def _export(cells: list, meta: Mapping[str, Any]) -> Any:

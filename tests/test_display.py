@@ -1,0 +1,89 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+
+import report_example as example
+from neumo.errors import NeumoError
+from neumo.report import display
+
+
+def test_figure_is_deterministic_closed_and_small():
+    first, second = (display.figure(example.curve(), "fig-a", caption="Una.", alt="Otra.") for _ in range(2))
+    assert first == second
+    assert "data:image/svg+xml" in first.html
+    big = display.figure(example.radiographs(), "fig-b", caption="Una.", alt='Con "comillas" & <signos>.')
+    assert BeautifulSoup(big.html, "html.parser").img["alt"] == 'Con "comillas" & <signos>.'
+    assert plt.get_fignums() == []
+
+
+def test_dense_scatter_becomes_a_png():
+    axes = plt.figure().subplots()
+    axes.scatter(*np.random.default_rng(1).random((2, 20_000)), s=1)
+    assert "data:image/png" in display.figure(axes, "fig-nube", caption="Nube.", alt="Nube.").html
+
+
+@pytest.mark.parametrize(
+    ("id", "caption", "alt"), [("curva", "a", "b"), ("fig-Ñ", "a", "b"), ("fig-a", "a", " ")]
+)
+def test_figure_refuses_bad_identifiers_and_missing_texts(id, caption, alt):
+    with pytest.raises(NeumoError):
+        display.figure(None, id, caption=caption, alt=alt)
+
+
+def test_table_keeps_the_authors_colours_and_escapes_everything():
+    frame = pd.DataFrame({"tasa": [0.5, 1e-5], "</th><b>": ["</td><script>", "b & c"]}, index=["<i>", "x"])
+    styler = frame.style.highlight_max(subset=["tasa"])
+    soup = BeautifulSoup(display.table(styler, "tab-a", caption="<b>").html, "html.parser")
+    assert [cell.get_text() for cell in soup.select("tbody td")] == [
+        "0.500", "</td><script>", "1.00×10⁻⁵", "b & c"
+    ]  # fmt: skip
+    assert soup.select_one("tbody th").get_text() == "<i>"
+    assert soup.select("thead th")[-1].get_text() == "</th><b>"
+    assert "background-color" in soup.style.get_text()
+    assert not soup.find(["script", "b", "i"])
+
+
+def test_what_is_missing_is_a_dash():
+    missing = {"a": pd.array([1, None], dtype="Int64"), "b": [pd.NaT, None], "c": [np.nan, 1]}
+    soup = BeautifulSoup(display.table(pd.DataFrame(missing), "tab-a", caption="Una.").html, "html.parser")
+    assert [cell.get_text() for cell in soup.select("tbody td")] == ["1", "–", "–", "–", "–", "1.000"]
+
+
+def test_table_aligns_figures_and_names_the_index():
+    frame = pd.DataFrame(
+        {"n": [1], "ic": ["0.91 [0.88, 0.93]"], "clase": ["NORMAL"]}, index=pd.Index([3], name="época")
+    )
+    soup = BeautifulSoup(display.table(frame, "tab-a", caption="Una.").html, "html.parser")
+    assert [(head.get_text(), "num" in head.get("class", [])) for head in soup.select("thead th")] == [
+        ("época", False), ("n", True), ("ic", True), ("clase", False)
+    ]  # fmt: skip
+    crossed = pd.crosstab(pd.Series(["a"], name="modo"), pd.Series(["b"], name="clase"))
+    heads = BeautifulSoup(display.table(crossed, "tab-b", caption="Una.").html, "html.parser").select(
+        "thead th"
+    )
+    assert [head.get_text() for head in heads] == ["modo", "b"]
+    hidden = display.table(frame, "tab-a", caption="Una.", index=False)
+    assert "época" not in hidden.html
+
+
+def test_prose_without_values_keeps_braces_and_values_cannot_be_markup():
+    assert "<mfrac>" in display.prose(r"$\frac{1}{2}$").html
+    fragment = display.prose("de {name} y $n = {n}$", name="*a* [b](http://c) <i>", n=3)
+    soup = BeautifulSoup(fragment.html, "html.parser")
+    assert "*a* [b](http://c) <i>" in soup.get_text()
+    assert not soup.find(["em", "a", "i"])
+    assert soup.mn.get_text() == "3" if soup.mn else "3" in soup.math.get_text()
+    assert fragment.text == "de *a* [b](http://c) <i> y $n = 3$"
+
+
+def test_notes_and_findings():
+    finding = type(
+        "Finding", (), {"code": "argmax", "message": "Siempre <0>.", "evidence": {"n": 1060, "p": 0.26134}}
+    )
+    assert "Siempre &lt;0&gt;." in display.findings([finding]).html
+    assert "n = 1060; p = 0.261" in display.findings([finding]).html
+    assert "ninguno" in display.findings([]).html
+    with pytest.raises(NeumoError, match="aviso"):
+        display.note("x", kind="otro")
