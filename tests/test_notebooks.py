@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from neumo.params import Params
-from neumo.params_writer import parameters_cell
+from neumo.params_writer import declared_parameters, parameters_cell
 from neumo.report.chapters import read_chapter, read_chapters
 from neumo.run import ARTEFACTS
 
@@ -55,9 +55,30 @@ def test_the_parameters_cell_says_what_params_says(path):
         c for c in _code(nbformat.read(path, as_version=4)) if "parameters" in c.metadata.get("tags", [])
     )
     names = [n.targets[0].id for n in ast.parse(cell.source).body if isinstance(n, ast.Assign)]
-    known = [name for name in names if name in Params.model_fields]
+    known = declared_parameters(cell.source)
     assert set(names) - set(known) == {"run_dir"}
+    assert len(cell.source.splitlines()) <= 10
     assert cell.source == parameters_cell(known, Params(), run_dir="build/interactivo"), "haga `make params`"
+
+
+@every
+def test_no_cell_gives_another_meaning_to_a_parameter_or_an_import(path):
+    """Si lo hiciera, ejecutar otra vez la celda `abrir` tomaría por parámetro lo que ya no lo es."""
+    cells = _code(nbformat.read(path, as_version=4))
+    trees = [ast.parse(c.source) for c in cells if "parameters" not in c.metadata.get("tags", [])]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    written = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    imports = [a for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for a in node.names]
+    assert not written & {(alias.asname or alias.name).split(".")[0] for alias in imports}
+    assert not written & set(Params.model_fields)
+    declared = {
+        name
+        for cell in cells
+        for name in declared_parameters(cell.source)
+        if "parameters" in cell.metadata.get("tags", [])
+    }
+    assert {node.id for node in names} & set(Params.model_fields) <= declared
 
 
 @every

@@ -9,14 +9,14 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from neumo.evaluation.calibration import reliability_table
-from neumo.evaluation.intervals import curve_band, intervals
+from neumo.evaluation.thresholds import curve_band, intervals
 from neumo.evaluation.metrics import confusion, probability
 from neumo.evaluation.thresholds import operating_points, pr_table, predictive_values, roc_table
 from neumo.figures import evaluation as evaluation_figures
 from neumo.figures import learning as learning_figures
 from neumo.figures import studies as studies_figures
 from neumo.figures.style import PNEUMONIA, spread
-from neumo.learning import lr_finder
+from neumo.learning import lr_rules
 from neumo.words import rate_text
 
 
@@ -151,7 +151,7 @@ def range_test():
     rates = np.geomspace(1e-7, 1.0, 88)
     loss = np.r_[0.7 - 0.5 / (1 + np.exp(-2.5 * (np.log10(rates[:80]) + 3.5))), np.geomspace(0.3, 5, 8)]
     curve = pd.DataFrame({"seed": 4, "learning_rate": rates, "loss": loss, "smoothed": loss})
-    return curve, lr_finder.suggest(curve, steps=100)
+    return curve, lr_rules.suggest(curve, steps=100)
 
 
 def test_spread_keeps_the_order_the_distance_and_the_limits():

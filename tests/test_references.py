@@ -15,13 +15,13 @@ def test_assumptions_are_the_defaults_of_the_experiments():
 
 
 def test_assumptions_show_what_the_run_uses():
-    params = Params(
-        channels=3, attempts=[Experiment(name="intento_3", kernel_size=5, epochs=4, augmentation=None)]
-    )
-    here = references.assumptions(params).set_index("name")["here"]
+    last = Experiment(kernel_size=5, epochs=4, augmentation=None)
+    params = Params(channels=3, attempts={"intento_3": last.model_dump()})
+    here = references.assumptions(params.experiment("original"), params.tried()[-1]).set_index("name")["here"]
     assert (here["tamaño del filtro"], here["canales"], here["épocas del cuarto intento"]) == (5, 3, 4)
     assert here["zoom"] is None
-    assert references.assumptions(Params())["reason"].str.len().gt(0).all()
+    usual = references.assumptions(Params().experiment("original"), Params().tried()[-1])
+    assert usual["reason"].str.len().gt(0).all()
 
 
 def test_the_layers_quoted_are_those_of_the_network():
@@ -32,7 +32,7 @@ def test_the_layers_quoted_are_those_of_the_network():
 
 def test_the_attempts_are_those_quoted():
     quoted = {item["name"]: item["learning_rate"] for item in references.original()["attempts"]}
-    assert {a.name: a.learning_rate for a in Params().attempts} == quoted
+    assert {a.name: a.learning_rate for a in Params().tried()} == quoted
 
 
 def test_differences_show_only_what_is_not_shared():

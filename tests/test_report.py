@@ -138,7 +138,7 @@ def _timed(build):
 
 def test_a_changed_parameter_changes_the_figures_and_undoing_it_trains_nothing(build, metrics):
     path = build / "prueba" / "metrics.json"
-    changed = _report(build, "--set", "attempts.0.epochs=1", "--until", "11")
+    changed = _report(build, "--set", "attempts.intento_1.epochs=1", "--until", "11")
     assert "intento_1: época 1 de 1" in changed.stdout
     assert json.loads(path.read_text()) != metrics
     undone = _report(build, "--until", "11")

@@ -34,7 +34,6 @@ EXPERIMENT = Experiment(
     batch_size=16,
     schedule="cosine",
     warmup_epochs=1,
-    weight_averaging=0.9,
     augmentation=Augmentation(noise_stddev=0.05, cutout_fraction=0.2),
 )
 
@@ -143,23 +142,6 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(trained, tmp
         np.testing.assert_array_equal(ours, theirs)
     columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
     pd.testing.assert_frame_equal(resumed.history[columns], undisturbed.history[columns])
-
-
-def test_stopped_after_the_last_epoch_it_still_averages_the_weights(trained, tmp_path):
-    """Parado entre el último punto de control y el archivo final: el mismo modelo, y nada se entrena otra vez."""
-    images = blobs(96), blobs(24, seed=1)
-    partial = tmp_path / trained[0].folder.relative_to(trained[1]).with_suffix(".partial")
-    stopped = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    code = SCRIPT.format(tests=os.path.dirname(__file__), cache=str(tmp_path))
-    code = code.replace(
-        "train(EXP", "import neumo.training as t\nt._inference_model = lambda *a: sys.exit(7)\ntrain(EXP"
-    )
-    assert subprocess.run([sys.executable, "-c", code], env=stopped, check=False).returncode == 7
-    assert (partial / "epoch-004.keras").is_file()
-    again = train(EXPERIMENT, *images, seed=3, cache=tmp_path)
-    for a, b in zip(trained[0].model().get_weights(), again.model().get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert not list(again.folder.glob("epoch-*"))
 
 
 def test_recomputed_statistics_reach_nested_networks():

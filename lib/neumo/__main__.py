@@ -14,6 +14,13 @@ from neumo.params_reader import load, parse_overrides
 from neumo.run import INTERACTIVE, Run, project_root
 
 
+RESERVED = {
+    INTERACTIVE: "la ejecución de JupyterLab",
+    "cache": "la carpeta de la caché",
+    "ejercicios": "la carpeta de los ejercicios",
+}
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise NeumoError(f"Orden mal escrita ({message}). Vea `{self.prog} --help`.")
@@ -26,8 +33,8 @@ def _run(arguments: argparse.Namespace) -> Run:
         raise NeumoError(
             f"RUN={name!r}: se esperaba un nombre de carpeta sencillo, sin barras ni punto delante."
         )
-    if name == INTERACTIVE:
-        raise NeumoError(f"RUN={name} es la ejecución de JupyterLab: elija otro nombre.")
+    if name in RESERVED:
+        raise NeumoError(f"RUN={name}: ese nombre es de {RESERVED[name]}. Elija otro.")
     return Run(folder=Path(arguments.build).absolute() / name, params=params)
 
 

@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from neumo.errors import NeumoError
 
@@ -19,6 +28,18 @@ def _field(default: Any, help_text: str, **bounds: Any) -> Any:
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`seed=true` no es un 1: pydantic lo tomaría por tal."""
+        inside = value if isinstance(value, list) else [value]
+        expects_number = "bool" not in str(cls.model_fields[info.field_name].annotation)
+        if expects_number and any(isinstance(one, bool) for one in inside):
+            raise ValueError(
+                f"vale {value!r}, que es sí o no, y se esperaba otra cosa: un número, un texto o un grupo"
+            )
+        return value
 
 
 def _distinct(values: list) -> list:
@@ -78,7 +99,6 @@ class Experiment(_Model):
     schedule: Literal["constant", "cosine"] = _field("constant", "curva de la tasa de aprendizaje")
     warmup_epochs: float = _field(0.0, "épocas de calentamiento", ge=0, le=50)
     label_smoothing: float = _field(0.0, "suavizado de etiquetas", ge=0, lt=0.5)
-    weight_averaging: float = _field(0.0, "inercia del promedio de pesos (0: sin promedio)", ge=0, lt=1)
     precision: Literal["float32", "bfloat16", "auto"] = _field("float32", "precisión del cálculo")
     width: int = _field(16, "filtros del primer bloque de la red residual", ge=4, le=128)
     weights: Literal["imagenet"] | None = _field(None, "pesos de partida de la red `transfer`")
@@ -86,6 +106,14 @@ class Experiment(_Model):
         False, "promedia seis vistas al predecir: tres escalas y sus espejos"
     )
     decision: Literal["threshold", "argmax"] = _field("threshold", "cómo se lee la salida")
+
+    @model_validator(mode="after")
+    def _warms_up_in_time(self) -> "Experiment":
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs:g}) pasa de epochs ({self.epochs}): la tasa no llegaría a su valor"
+            )
+        return self
 
 
 # Lo que pide el fantoma, de lesiones tenues y pocas imágenes; los perfiles de radiografías reales añaden desenfoque,
@@ -174,19 +202,42 @@ class Explanation(_Model):
     images: int = _field(60, "imágenes que se explican", ge=4, le=2000)
 
 
-def _attempts(*epochs: int) -> list[Experiment]:
-    rates = (0.001, 0.03, 0.003)
-    three = [
-        Experiment(name=f"intento_{i}", learning_rate=rate, epochs=n)
-        for i, (rate, n) in enumerate(zip(rates, epochs, strict=False), start=1)
-    ]
-    last = Experiment(name="intento_4", learning_rate=0.005, epochs=epochs[3], class_weight=True, l2=0.001)
-    return [*three, last]
+_ATTEMPTS = {
+    "intento_1": {"learning_rate": 0.001, "epochs": 6},
+    "intento_2": {"learning_rate": 0.03, "epochs": 6},
+    "intento_3": {"learning_rate": 0.003, "epochs": 6},
+    "intento_4": {"learning_rate": 0.005, "epochs": 6, "class_weight": True, "l2": 0.001},
+}
+
+
+def attempts_by_name(attempts: Any) -> Any:
+    """Da a cada intento su nombre: el de su clave o, en una lista (como se escribía antes), el que trae dentro.
+
+    Un intento vacío (`intento_4: null`) se quita.
+    """
+    if isinstance(attempts, list):
+        named = [a if isinstance(a, dict) else {} for a in attempts]
+        if len({a.get("name") for a in named}) < len(named):
+            raise ValueError(
+                "en la lista hay intentos sin nombre o con el mismo: escriba attempts: {nombre: {…}, …}"
+            )
+        attempts = {a["name"]: a for a in named}
+    if isinstance(attempts, dict):
+        pairs = {name: a for name, a in attempts.items() if a is not None}
+        return {name: {**a, "name": name} if isinstance(a, dict) else a for name, a in pairs.items()}
+    return attempts
 
 
 _FINAL = ("original", "reparado", "mejorado")
-EXPERIMENT_PARAMETERS = ("attempts", "original_attempt", "repaired", "improved", "image_size", "channels")
-"""Los parámetros de los que sale cualquier experimento: los que usa quien llama a `Params.experiment`."""
+_SHARED = ("image_size", "channels")
+USED_BY = {
+    "tried": ("attempts", *_SHARED),
+    "original": ("attempts", "original_attempt", *_SHARED),
+    "reparado": ("repaired", *_SHARED),
+    "mejorado": ("improved", *_SHARED),
+    "experiment": ("attempts", "original_attempt", "repaired", "improved", *_SHARED),
+}
+"""De qué parámetros sale cada experimento, y lo que devuelven `Params.tried` y `Params.experiment`."""
 
 
 def _fits(experiment: Experiment) -> bool:
@@ -195,6 +246,12 @@ def _fits(experiment: Experiment) -> bool:
     for _ in range(3):
         side = (side - experiment.kernel_size + 1) // 2
     return side >= 1
+
+
+def _both_classes(counts: dict[str, int] | None) -> dict[str, int] | None:
+    if counts is not None and len(counts) < 2:
+        raise ValueError(f"vale {counts} y hacen falta las dos clases: NORMAL y PNEUMONIA")
+    return counts
 
 
 class Params(_Model):
@@ -213,12 +270,12 @@ class Params(_Model):
     image_size: int = _field(64, "lado de la imagen que ven las redes, en píxeles", ge=16, le=512)
     channels: Literal[1, 3] = _field(1, "canales: 1 (gris) o 3 (gris repetido)")
     val_fraction: float = _field(0.2, "fracción de pacientes para validación", gt=0, lt=0.9)
-    val_counts: dict[Literal["NORMAL", "PNEUMONIA"], int] | None = _field(
-        None, "cuentas exactas de validación por clase (manda sobre val_fraction)"
+    val_counts: Annotated[dict[Literal["NORMAL", "PNEUMONIA"], int] | None, AfterValidator(_both_classes)] = (
+        _field(None, "cuentas exactas de validación por clase (manda sobre val_fraction)")
     )
     test_fraction: float = _field(0.15, "fracción de pacientes para prueba si no hay test/", gt=0, lt=0.9)
-    attempts: list[Experiment] = _field(
-        _attempts(6, 6, 6, 6), "los intentos del informe original", min_length=1
+    attempts: Annotated[dict[str, Experiment], BeforeValidator(attempts_by_name)] = Field(
+        _ATTEMPTS, description="los intentos del informe original, por su nombre", min_length=1
     )
     original_attempt: str = _field("intento_3", "intento que representa al original en la prueba")
     repaired: Experiment = _field(
@@ -258,9 +315,7 @@ class Params(_Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
-        names = [attempt.name for attempt in self.attempts]
-        if len(set(names)) < len(names):
-            raise ValueError(f"hay intentos con el mismo nombre: {', '.join(names)}")
+        names = list(self.attempts)
         if self.original_attempt not in names:
             raise ValueError(
                 f"original_attempt es «{self.original_attempt}» y los intentos son {', '.join(names)}"
@@ -274,12 +329,17 @@ class Params(_Model):
                 f"el intento que representa al original ({self.original_attempt}) no es la red de 13 capas: el capítulo 12 "
                 "la desmonta; señale otro en original_attempt"
             )
-        for experiment in (*map(self.experiment, (*names, "reparado")), *self._reduced()):
+        for experiment in (*map(self.experiment, (*names, "reparado", "mejorado")), *self._reduced()):
             if experiment.network == "original" and not _fits(experiment):
                 raise ValueError(
                     f"la red de 13 capas no cabe en imágenes de {experiment.image_size} píxeles con filtros de lado "
                     f"{experiment.kernel_size} (experimento {experiment.name}): suba image_size o baje kernel_size"
                 )
+        if self.chosen_model == "original":
+            raise ValueError(
+                "chosen_model es «original», que se lee con arg-max, como entonces, y no tiene umbral: elija reparado, "
+                "mejorado o auto"
+            )
         if self.chosen_model not in ("auto", *self.final_models):
             raise ValueError(f"chosen_model es «{self.chosen_model}» y no está en final_models")
         if self.source == "folder" and not self.data_dir:
@@ -299,12 +359,16 @@ class Params(_Model):
         NeumoError
             Si no hay experimento de ese nombre.
         """
-        found = {attempt.name: attempt for attempt in self.attempts}
+        found = dict(self.attempts)
         original = found[self.original_attempt].model_copy(update={"name": "original", "decision": "argmax"})
         found |= {"original": original, "reparado": self.repaired, "mejorado": self.improved}
         if name not in found:
             raise NeumoError(f"No hay experimento «{name}». Los que hay: {', '.join(found)}.")
         return self.resolve(found[name].model_copy(update={"name": name}))
+
+    def tried(self) -> list[Experiment]:
+        """Devuelve los intentos del original, en su orden, con tamaño, canales y precisión resueltos."""
+        return [self.resolve(attempt) for attempt in self.attempts.values()]
 
     def _reduced(self) -> list[Experiment]:
         """Los experimentos de los capítulos 12 y 13, al tamaño que allí se les da."""
@@ -313,7 +377,7 @@ class Params(_Model):
         reduced = [base.model_copy(update={"name": name, "image_size": side}) for name, side in sizes.items()]
         if self.lot_shift.image_size:
             update = {"name": "lot_shift", "image_size": self.lot_shift.image_size}
-            reduced.append(self.experiment("reparado").model_copy(update=update))
+            reduced += [self.experiment(name).model_copy(update=update) for name in ("reparado", "mejorado")]
         return reduced
 
     def resolve(self, experiment: Experiment) -> Experiment:

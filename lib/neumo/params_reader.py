@@ -2,7 +2,9 @@
 
 import difflib
 import json
+import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from neumo.errors import NeumoError
 from neumo.params import Params
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """`SafeLoader` que no deja pasar claves repetidas."""
+class _Loader(yaml.SafeLoader):
+    """`SafeLoader` que no deja pasar claves repetidas ni lee `010` como 8, `0x10` como 16 o `1:30` como 90."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key) for key, _ in node.value]
@@ -24,9 +26,17 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_INT = "tag:yaml.org,2002:int"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
+
+
 def _parse_yaml(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)
+        return yaml.load(text, Loader=_Loader)
     except NeumoError as error:
         raise NeumoError(f"{where}: {error}. Deje una sola.") from None
     except yaml.YAMLError as error:
@@ -42,30 +52,63 @@ def parse_overrides(text: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> parse_overrides("epochs=3 phantom.images=80 data_dir='mis placas'")
-    {'epochs': 3, 'phantom.images': 80, 'data_dir': 'mis placas'}
+    >>> parse_overrides("epochs=3 phantom.images=80 data_dir='mis placas #1'")
+    {'epochs': 3, 'phantom.images': 80, 'data_dir': 'mis placas #1'}
     """
     try:
         words = shlex.split(text)
     except ValueError:
         raise NeumoError(f"SET={text!r}: hay comillas sin cerrar.") from None
-    overrides = {}
+    overrides: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise NeumoError(f'SET: «{word}» no tiene la forma clave=valor, por ejemplo SET="seed=1".')
-        overrides[key] = _parse_yaml(value, f"SET, {key}")
+            raise NeumoError(
+                f'SET: «{word}» no tiene la forma clave=valor, por ejemplo SET="seed=1". Un valor con espacios va entre '
+                "comillas simples: SET=\"data_dir='mis placas'\"."
+            )
+        if key in overrides:
+            raise NeumoError(f"SET: «{key}» está dos veces. Deje una sola.")
+        overrides[key] = _override(key, value)
     return overrides
 
 
+def _override(key: str, value: str) -> Any:
+    if any(value.count(left) > value.count(right) for left, right in ("[]", "{}")):
+        raise NeumoError(
+            f"SET: «{key}={value}» queda a medias, porque un espacio separa cambios: no los ponga en el valor o enciérrelo "
+            f"entre comillas simples, por ejemplo SET=\"{key}='[0, 1]'\"."
+        )
+    # En YAML, lo que sigue a « #» es un comentario; en una orden nadie escribe comentarios.
+    return value if re.search(r"(^|\s)#", value) else _parse_yaml(value, f"SET, {key}")
+
+
 def _assign(tree: Any, dotted: str, value: Any) -> None:
-    *parents, last = [int(part) if part.isdigit() else part for part in dotted.split(".")]
+    *parents, last = dotted.split(".")
     try:
         for part in parents:
-            tree = tree[part] if isinstance(tree, list) else tree.setdefault(part, {})
-        tree[last] = value
-    except (IndexError, KeyError, TypeError, AttributeError):
+            tree = tree[_place(tree, part)] if isinstance(tree, list) else tree.setdefault(part, {})
+        tree[_place(tree, last)] = value
+    except (IndexError, KeyError, TypeError, AttributeError, ValueError):
         raise NeumoError(f"SET: «{dotted}» no señala ningún parámetro. Vea `make params`.") from None
+
+
+def _place(tree: Any, part: str) -> Any:
+    """Posición en una lista (por número, o por el nombre del intento) o clave de un grupo."""
+    if not isinstance(tree, list):
+        return part
+    return int(part) if part.isdigit() else [item["name"] for item in tree].index(part)
+
+
+def _by_name(dotted: str, attempts: Any) -> str:
+    """Traduce `attempts.0.epochs`, como se escribía antes, al nombre del intento."""
+    first, *rest = dotted.split(".")
+    if first != "attempts" or not rest or not rest[0].isdigit() or isinstance(attempts, list):
+        return dotted
+    names = list(Params().attempts | attempts)
+    if int(rest[0]) >= len(names):
+        raise NeumoError(f"SET: «{dotted}» no señala ningún intento. Los que hay: {', '.join(names)}.")
+    return ".".join([first, names[int(rest[0])], *rest[1:]])
 
 
 _MESSAGES = {
@@ -162,22 +205,9 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
     NeumoError
         Si el archivo no existe, no es YAML o algún valor no vale.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        path = Path(path)
-        if not path.is_file():
-            raise NeumoError(
-                f"No existe el archivo de parámetros «{path}». Los del proyecto están en params/."
-            )
-        values = _parse_yaml(path.read_text(encoding="utf-8"), str(path)) or {}
-        if not isinstance(values, dict):
-            raise NeumoError(f"{path}: se esperaban líneas «clave: valor» y hay {type(values).__name__}.")
+    values = _read_file(Path(path)) if path is not None else {}
     for key, value in (overrides or {}).items():
-        base = Params.model_construct().model_dump() if key.partition(".")[2] else {}
-        top = key.split(".")[0]
-        if top not in values and isinstance(base.get(top), list):
-            values[top] = base[top]
-        _assign(values, key, value)
+        _assign(values, _by_name(key, values.get("attempts", {})), value)
     where = " + ".join([str(path)] * (path is not None) + ["SET"] * bool(overrides)) or "parámetros"
     params = validate(merge(values), where=where)
     if params.data_dir:
@@ -185,9 +215,42 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
     return params
 
 
+def _read_file(path: Path, *, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Lee un archivo de parámetros y, si dice `extends: otro.yaml`, lo pone sobre ese otro."""
+    if not path.is_file():
+        asked = f" (lo pide {extended_by[-1].name}, en extends)" if extended_by else ""
+        raise NeumoError(
+            f"No existe el archivo de parámetros «{path}»{asked}. Los del proyecto están en params/."
+        )
+    if path.resolve() in extended_by:
+        raise NeumoError(
+            f"{path}: extends da vueltas: {' → '.join(p.name for p in (*extended_by, path))}. Quite uno."
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise NeumoError(f"{path}: no está en UTF-8. Guárdelo como UTF-8 en su editor de texto.") from None
+    values = _parse_yaml(text, str(path)) or {}
+    if not isinstance(values, dict):
+        raise NeumoError(f"{path}: se esperaban líneas «clave: valor» y hay {type(values).__name__}.")
+    if (base := values.pop("extends", None)) is None:
+        return values
+    if not isinstance(base, str):
+        raise NeumoError(
+            f"{path}: extends debe ser el nombre de otro archivo de parámetros, y vale {base!r}."
+        )
+    return _deep_update(_read_file(path.parent / base, extended_by=(*extended_by, path.resolve())), values)
+
+
 def merge(values: dict[str, Any], *, base: dict[str, Any] | None = None) -> dict[str, Any]:
     """Completa los grupos dados a medias (`improved: {epochs: 3}`) con los de `base` o, sin ella, con los de por omisión."""
-    defaults = Params.model_construct().model_dump() | (base or {})
+    if isinstance(values.get("attempts"), list):
+        print(
+            "attempts es una lista: se lee, pero ahora cada intento va por su nombre y dice solo lo que cambia, por ejemplo "
+            "attempts: {intento_1: {epochs: 12}}.",
+            file=sys.stderr,
+        )
+    defaults = Params().model_dump(mode="json") | (base or {})
     given = {
         key: _deep_update(defaults[key], value)
         if isinstance(value, dict) and isinstance(defaults.get(key), dict)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from neumo.cache import write_atomically
@@ -49,21 +50,37 @@ def _flat(value: Any) -> str:
 def _brief(value: Any) -> Any:
     """Quita de un experimento lo que no dice nada nuevo: los valores que ya son los de su modelo."""
     if isinstance(value, (Experiment, Augmentation)):
-        changed = value.model_dump(exclude_defaults=True)
+        changed = value.model_dump(exclude_defaults=True, exclude={"name"})
         return {key: _brief(getattr(value, key)) for key in changed}
     if isinstance(value, BaseModel):
         return {key: _brief(item) for key, item in value}
-    if isinstance(value, list):
-        return [_brief(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _brief(item) for key, item in value.items()}
     return value
 
 
-def parameters_cell(names: list[str], params: Params, *, run_dir: str) -> str:
-    """Compone la celda `parameters` de un cuaderno: literales y un comentario por parámetro."""
+def _shown(value: Any, declared: Any) -> Any:
+    """Deja de un grupo las claves que la celda declara: `improved = {"epochs": 3}` sigue enseñando solo esa."""
+    values = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    if not isinstance(declared, dict) or not isinstance(values, dict):
+        return values
+    group = value if isinstance(value, dict) else {key: getattr(value, key) for key in values}
+    return {key: _shown(group[key], inside) for key, inside in declared.items() if key in group}
+
+
+def parameters_cell(declared: dict[str, Any], params: Params, *, run_dir: str) -> str:
+    """Compone la celda `parameters` de un cuaderno: literales y un comentario por parámetro.
+
+    Parameters
+    ----------
+    declared : dict
+        Los parámetros que la celda declara; de un grupo, las claves que enseña.
+    """
     lines = [f'run_dir = "{run_dir}"  # carpeta de la ejecución']
-    for name in names:
+    for name, inside in declared.items():
         comment = f"  # {Params.model_fields[name].description}"  # ruff lo cuenta en el ancho de la línea
-        text = literal(_brief(getattr(params, name)), room=_WIDTH - len(f"{name} = {comment}"))
+        shown = _shown(getattr(params, name), inside)
+        text = literal(shown, room=_WIDTH - len(f"{name} = {comment}"))
         first, _, rest = f"{name} = {text}".partition("\n")
         lines += [first + comment] + ([rest] if rest else [])
     return "\n".join(lines)
@@ -74,12 +91,22 @@ def sync_notebook(path: Path, params: Params) -> bool:
     notebook = json.loads(path.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            body = ast.parse("".join(cell["source"])).body
-            names = [node.targets[0].id for node in body if isinstance(node, ast.Assign)]
-            known = [name for name in names if name in Params.model_fields]
-            text = parameters_cell(known, params, run_dir="build/interactivo")
+            text = parameters_cell(
+                declared_parameters("".join(cell["source"])), params, run_dir="build/interactivo"
+            )
             cell["source"] = text.splitlines(keepends=True)
     return write_atomically(path, (json.dumps(notebook, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def declared_parameters(cell: str) -> dict[str, Any]:
+    """Lee de una celda `parameters` los parámetros que declara, con su valor."""
+    body = [node for node in ast.parse(cell).body if isinstance(node, ast.Assign)]
+    pairs = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in body
+        if isinstance(node.targets[0], ast.Name)
+    }
+    return {name: value for name, value in pairs.items() if name in Params.model_fields}
 
 
 def _yaml_lines(model: BaseModel, indent: int = 0) -> Iterator[str]:
@@ -93,26 +120,17 @@ def _yaml_lines(model: BaseModel, indent: int = 0) -> Iterator[str]:
             yield f"{pad}# {info.description}"
             yield f"{pad}{name}:"
             yield from _yaml_lines(value, indent + 1)
-        elif isinstance(value, list) and value and isinstance(value[0], BaseModel):
+        elif isinstance(value, dict):
             yield f"{pad}{name}:  # {info.description}"
-            for item in value:
-                yield f"{pad}  - {_flow(_brief(item))}"
+            yield from (f"{pad}  {key}: {_flow(_brief(item))}" for key, item in value.items())
         else:
             yield f"{pad}{name}: {_flow(value)}  # {info.description}"
 
 
 def _flow(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_flow(item) for item in value) + "]"
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    if isinstance(value, float):
-        text = repr(value)
-        # YAML 1.1 lee «1e-07» como texto: hace falta el punto.
-        return text.replace("e", ".0e") if "e" in text and "." not in text else text
-    return str(value)
+    """Escribe un valor en una línea de YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
 
 
 def demo_yaml() -> str:
@@ -143,7 +161,9 @@ def _rows(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
         allowed = " y ".join(f"{sign} {limits[key]}" for key, sign in bounds.items() if key in limits)
         allowed = allowed or ", ".join(f"`{option}`" for option in limits.get("enum", []))
         shown = (
-            "—" if isinstance(default, (BaseModel, list)) and prefix == "" else f"`{_flow(_brief(default))}`"
+            "—"
+            if isinstance(default, (BaseModel, list, dict)) and prefix == ""
+            else f"`{_flow(_brief(default))}`"
         )
         yield f"| `{prefix}{name}` | {info.description} | {shown} | {allowed} |"
 
@@ -156,7 +176,7 @@ def parameters_table() -> str:
             head + "\n".join(_rows(Params)),
             "\nCada experimento (`attempts`, `repaired`, `improved`) tiene estas claves:\n",
             head + "\n".join(_rows(Experiment)),
-            '\nEl aumento de datos de cada experimento (`SET="attempts.0.augmentation.rotation_range=5"`) tiene estas:\n',
+            '\nEl aumento de datos de cada experimento (`SET="attempts.intento_1.augmentation.rotation_range=5"`) tiene estas:\n',
             head + "\n".join(_rows(Augmentation)),
         ]
     )

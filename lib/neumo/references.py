@@ -9,7 +9,7 @@ import yaml
 if TYPE_CHECKING:
     import pandas as pd
 
-    from neumo.params import Params
+    from neumo.params import Experiment
 
 
 @functools.cache
@@ -22,8 +22,8 @@ def original() -> dict[str, Any]:
     return _all()["original"]
 
 
-def assumptions(params: "Params") -> "pd.DataFrame":
-    """Tabula lo que el original calla: lo supuesto y lo que vale en los parámetros dados.
+def assumptions(original: "Experiment", last: "Experiment") -> "pd.DataFrame":
+    """Tabula lo que el original calla: lo supuesto y lo que vale aquí, en el intento que lo representa y en el último.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def assumptions(params: "Params") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    here = {"original": params.experiment("original").model_dump(), "last": params.attempts[-1].model_dump()}
+    here = {"original": original.model_dump(), "last": last.model_dump()}
     rows = [
         {
             "name": item["name"],

@@ -27,7 +27,6 @@ _NEUTRAL = {
     "epochs": 1,
     "schedule": "constant",
     "warmup_epochs": 0.0,
-    "weight_averaging": 0.0,
     "decision": "threshold",
 }
 

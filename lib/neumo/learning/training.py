@@ -106,18 +106,13 @@ def compile_model(model: "keras.Model", experiment: Experiment, *, steps_per_epo
     model : keras.Model
         Salida (n, 1) con la probabilidad de PNEUMONIA.
     experiment : Experiment
-        Tasa, curva de la tasa, suavizado de etiquetas y promedio de pesos.
+        Tasa, curva de la tasa y suavizado de etiquetas.
     steps_per_epoch : int
         Lotes por época; solo lo usan las curvas de la tasa.
     """
     import keras
 
-    averaging = experiment.weight_averaging
-    optimizer = keras.optimizers.Adam(
-        learning_rate_schedule(experiment, steps_per_epoch),
-        use_ema=averaging > 0,
-        ema_momentum=averaging or 0.99,
-    )
+    optimizer = keras.optimizers.Adam(learning_rate_schedule(experiment, steps_per_epoch))
     loss = keras.losses.BinaryCrossentropy(label_smoothing=experiment.label_smoothing)
     model.compile(optimizer=optimizer, loss=loss, metrics=[keras.metrics.BinaryAccuracy(name="accuracy")])
     return model
@@ -215,8 +210,6 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
             callbacks=[_checkpoint_callback(folder, history, experiment, seed)],
             verbose=0,
         )
-    elif experiment.weight_averaging:  # Keras solo pone el promedio al terminar `fit`
-        model.optimizer.finalize_variable_values(model.trainable_variables)
     if experiment.recompute_batchnorm:
         recompute_batchnorm(model, train_generator(train_set, **shared, augmentation=experiment.augmentation))
     _inference_model(model, experiment).save(folder / "model.keras")

@@ -259,7 +259,7 @@ def estimated_minutes(
     Cuenta píxeles por época. La red de 13 capas recorre unos 2 millones de píxeles por segundo en dos núcleos (medido
     de 64 a 224 píxeles); es un orden de magnitud, no una promesa.
     """
-    planned = [(params.experiment(a.name), 1) for a in params.attempts if "attempts" in written]
+    planned = [(attempt, 1) for attempt in params.tried() if "attempts" in written]
     planned += [
         (params.experiment(n), len(params.final_seeds)) for n in params.final_models if "final" in written
     ]
