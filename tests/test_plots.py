@@ -9,9 +9,9 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 from neumo.evaluation.calibration import reliability_table
-from neumo.evaluation.thresholds import curve_band, intervals
+from neumo.evaluation.intervals import intervals
 from neumo.evaluation.metrics import confusion, probability
-from neumo.evaluation.thresholds import operating_points, pr_table, predictive_values, roc_table
+from neumo.evaluation.thresholds import curve_band, operating_points, pr_table, predictive_values, roc_table
 from neumo.figures import evaluation as evaluation_figures
 from neumo.figures import learning as learning_figures
 from neumo.figures import studies as studies_figures

@@ -43,7 +43,7 @@ def lr_curve(
     ax : Axes, optional
         Ejes donde dibujar.
     """
-    from neumo.learning.lr_finder import divergence_point
+    from neumo.learning.lr_rules import divergence_point
 
     ax = new_axes(ax, (7.6, 3.9))
     rates, smoothed = curve["learning_rate"].to_numpy(), curve["smoothed"].to_numpy()
