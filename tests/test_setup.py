@@ -1,5 +1,6 @@
 """Lo que un recién llegado necesita para empezar está, y dice lo mismo en todas partes."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+import neumo
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,7 +63,13 @@ def test_conda_takes_the_same_lock():
 
 def test_git_tracks_the_library():
     ignored = subprocess.run(
-        ["git", "check-ignore", "lib/neumo/run.py", "lib/neumo/report/template/index.html.j2"],
+        [
+            "git",
+            "check-ignore",
+            "lib/neumo/run.py",
+            "lib/neumo/data/store.py",
+            "lib/neumo/report/template/index.html.j2",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -77,12 +86,19 @@ def test_make_help_names_every_target():
     assert all(f"make {target}" in shown for target in phony)
 
 
-def test_importing_the_library_imports_nothing_heavy():
-    modules = [p.stem for p in (ROOT / "lib" / "neumo").glob("*.py") if not p.stem.startswith("__")]
-    imports = "; ".join(
-        f"import neumo.{name}" for name in [*modules, "report.display", "report.render", "report.tasks"]
-    )
-    heavy = ["tensorflow", "keras", "seaborn", "matplotlib", "sklearn", "scipy", "pandas", "papermill"]
-    code = f"{imports}; import sys; print([m for m in {heavy} if m in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.strip() == "[]"
+def test_the_version_is_one():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert neumo.__version__ == project["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == project["version"]
+    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_hooks_run_with_what_is_installed():
+    """Sin red y sin otro entorno que el del proyecto."""
+    path = ROOT / ".pre-commit-config.yaml"
+    subprocess.run([sys.executable, "-m", "pre_commit", "validate-config", str(path)], check=True)
+    (repository,) = yaml.safe_load(path.read_text())["repos"]
+    assert repository["repo"] == "local"
+    for hook in repository["hooks"]:
+        assert hook["language"] == "system"
+        assert importlib.util.find_spec(re.search(r"python -m (\w+)", hook["entry"])[1])

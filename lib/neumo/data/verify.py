@@ -32,7 +32,7 @@ def inspect(
     Parameters
     ----------
     manifest : DataFrame
-        El de `neumo.manifest.scan`.
+        El de `neumo.data.manifest.scan`.
     folder : path
         Carpeta de las imágenes.
     near_empty_std : float

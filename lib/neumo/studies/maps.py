@@ -261,7 +261,7 @@ def lesion_masks(table: "pd.DataFrame", folder: Path, *, image_size: int) -> tup
     table : DataFrame
         `path`, `width` y `height`.
     folder : Path
-        La de `neumo.phantom.make_phantom`.
+        La de `neumo.data.phantom.make_phantom`.
 
     Returns
     -------

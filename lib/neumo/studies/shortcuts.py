@@ -27,7 +27,7 @@ def shortcut_features(inspection: "pd.DataFrame", pixels: np.ndarray) -> "pd.Dat
     Parameters
     ----------
     inspection : DataFrame
-        De `neumo.verify.inspect`: `path`, `size` (bytes), `width`, `height` y `mean` (nivel de gris).
+        De `neumo.data.verify.inspect`: `path`, `size` (bytes), `width`, `height` y `mean` (nivel de gris).
     pixels : (n, lado, lado) uint8 array
         Las mismas imágenes, ya decodificadas.
 
