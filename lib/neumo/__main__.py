@@ -13,7 +13,6 @@ from neumo.errors import NeumoError
 from neumo.params_reader import load, parse_overrides
 from neumo.run import INTERACTIVE, Run, project_root
 
-
 RESERVED = {
     INTERACTIVE: "la ejecución de JupyterLab",
     "cache": "la carpeta de la caché",

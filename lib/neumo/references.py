@@ -22,17 +22,22 @@ def original() -> dict[str, Any]:
     return _all()["original"]
 
 
-def assumptions(original: "Experiment", last: "Experiment") -> "pd.DataFrame":
-    """Tabula lo que el original calla: lo supuesto y lo que vale aquí, en el intento que lo representa y en el último.
+def assumptions(first: "Experiment", last: "Experiment") -> "pd.DataFrame":
+    """Tabula lo que el original calla: lo supuesto y lo que vale aquí.
+
+    Parameters
+    ----------
+    first, last : Experiment
+        El intento que representa al original y el último.
 
     Returns
     -------
     DataFrame
-        `name`, `assumed`, `here` (según el intento que representa al original, y el último) y `reason`.
+        `name`, `assumed`, `here` y `reason`.
     """
     import pandas as pd
 
-    here = {"original": original.model_dump(), "last": last.model_dump()}
+    here = {"original": first.model_dump(), "last": last.model_dump()}
     rows = [
         {
             "name": item["name"],
