@@ -165,7 +165,7 @@ def test_spread_keeps_the_order_the_distance_and_the_limits():
 
 def test_lr_curve_labels_every_suggestion_and_the_stop_without_overlap(range_test):
     curve, suggestions = range_test
-    ax = learning_figures.lr_curve(curve, suggestions=suggestions)
+    ax = learning_figures.lr_curve(curve, suggestions=suggestions, stop=len(curve) - 1)
     assert ax.get_xscale() == "log"
     labels = [text for text in ax.texts if "\n" in text.get_text()]
     assert [label.get_text().split("\n")[0] for label in labels] == [
@@ -185,7 +185,8 @@ def test_lr_curve_labels_every_suggestion_and_the_stop_without_overlap(range_tes
 def test_lr_curve_draws_a_test_that_ended_in_nan_and_rules_without_answer(range_test):
     curve, suggestions = range_test
     curve.loc[len(curve) - 1, ["loss", "smoothed"]] = np.nan
-    ax = learning_figures.lr_curve(curve, suggestions=suggestions.assign(learning_rate=np.nan))
+    silent, stop = suggestions.assign(learning_rate=np.nan), lr_rules.divergence_point(curve)
+    ax = learning_figures.lr_curve(curve, suggestions=silent, stop=stop)
     assert np.isfinite(ax.get_ylim()).all()
     assert [text for text in texts(ax) if "\n" in text] == ["se detiene\n1"]
 

@@ -27,7 +27,7 @@ def lr_curve(
     curve: "pd.DataFrame",
     *,
     suggestions: "pd.DataFrame | None" = None,
-    divergence: float = 4.0,
+    stop: int | None = None,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Dibuja la prueba de rango: la pérdida de cada lote, la suavizada y lo que sugiere cada regla.
@@ -38,13 +38,11 @@ def lr_curve(
         `learning_rate`, `loss` y `smoothed` de una semilla.
     suggestions : DataFrame, optional
         `rule`, `learning_rate` y `loss`; las reglas sin respuesta (NaN) no se dibujan.
-    divergence : float
-        Veces la mejor pérdida a las que se detuvo la prueba.
+    stop : int, optional
+        Fila en que se detuvo la prueba, de `neumo.learning.lr_rules.divergence_point`: se señala con una cruz.
     ax : Axes, optional
         Ejes donde dibujar.
     """
-    from neumo.learning.lr_rules import divergence_point
-
     ax = new_axes(ax, (7.6, 3.9))
     rates, smoothed = curve["learning_rate"].to_numpy(), curve["smoothed"].to_numpy()
     bottom, top = _calm_limits(curve, "loss")
@@ -56,7 +54,6 @@ def lr_curve(
     ax.text(0.02, 0.03, "pérdida de cada lote", color=GREY, fontsize=9, transform=ax.transAxes)
     points = [] if suggestions is None else suggestions.dropna(subset="learning_rate").to_dict("records")
     marks = [(RULE_NAMES[p["rule"]], p["learning_rate"], p["loss"], NORMAL) for p in points]
-    stop = divergence_point(curve, divergence=divergence)
     if stop is not None:
         marks.append(("se detiene", rates[stop], np.fmin(smoothed[stop], top), ACCENT))
     _label_above(ax, marks)
@@ -223,7 +220,7 @@ def network(layers: "pd.DataFrame", *, input_shape: str | None = None, ax: "Axes
     Parameters
     ----------
     layers : DataFrame
-        La tabla de `neumo.models.layer_table`: `type`, `output_shape` («62 × 62 × 32») y, si la tiene, `number`.
+        La tabla de `neumo.studies.architecture.layer_table`: `type`, `output_shape` («62 × 62 × 32») y, si la tiene, `number`.
     input_shape : str, optional
         Forma de la entrada, para dibujarla delante.
     ax : Axes, optional

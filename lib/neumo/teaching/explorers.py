@@ -99,7 +99,8 @@ def learning_rate(curves: "pd.DataFrame", *, steps: int) -> tuple:
         answers = lr_rules.suggest(pd.DataFrame(rows).assign(seed=seed), steps=steps)
         shown = answers[answers["rule"].isin([rule] if rule else list(lr_rules.RULES))]
         words = [f"{learning_figures.RULE_NAMES[a.rule]}: {a.reason}" for a in shown.itertuples() if a.reason]
-        return learning_figures.lr_curve(pd.DataFrame(rows), suggestions=shown), "<br>".join(words)
+        table, stop = pd.DataFrame(rows), lr_rules.divergence_point(pd.DataFrame(rows))
+        return learning_figures.lr_curve(table, suggestions=shown, stop=stop), "<br>".join(words)
 
     seeds = [int(seed) for seed in curves["seed"].unique()]
     rules = [("todas", ""), *((name, key) for key, name in learning_figures.RULE_NAMES.items())]
