@@ -12,7 +12,7 @@ import pytest
 
 from neumo.data.store import ImageSet
 from neumo.errors import NeumoError
-from neumo.learning.inference import logits, predict_logits, predictions
+from neumo.learning.inference import load_network, logits, predict_logits, predictions
 from neumo.learning.training import class_weights, compile_model, recompute_batchnorm, train
 from neumo.params import Augmentation, Experiment
 
@@ -101,7 +101,7 @@ def test_the_file_alone_gives_the_same_answer(trained, tmp_path):
 
 
 def test_logits_do_not_saturate_where_the_probability_does(trained):
-    model = trained[0].model()
+    model = load_network(trained[0].model_path)
     last = model.layers[-1]
     last.set_weights([weight * 1000 for weight in last.get_weights()])
     values = predict_logits(model, blobs(24, seed=1).pixels())
@@ -138,10 +138,36 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(trained, tmp
     assert not list(tmp_path.glob("training/*/model.keras")), "terminó antes de poder pararlo"
     resumed = train(EXPERIMENT, blobs(96), blobs(24, seed=1), seed=3, cache=tmp_path)
     undisturbed = trained[0]
-    for ours, theirs in zip(resumed.model().get_weights(), undisturbed.model().get_weights(), strict=True):
+    for ours, theirs in zip(
+        load_network(resumed.model_path).get_weights(),
+        load_network(undisturbed.model_path).get_weights(),
+        strict=True,
+    ):
         np.testing.assert_array_equal(ours, theirs)
     columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
     pd.testing.assert_frame_equal(resumed.history[columns], undisturbed.history[columns])
+
+
+def test_stopped_after_the_last_epoch_it_gives_the_same_model(trained, tmp_path):
+    """Parado entre el último punto de control y el archivo final: el mismo modelo, y nada se entrena otra vez."""
+    images = blobs(96), blobs(24, seed=1)
+    partial = tmp_path / trained[0].folder.relative_to(trained[1]).with_suffix(".partial")
+    stopped = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = SCRIPT.format(tests=os.path.dirname(__file__), cache=str(tmp_path))
+    code = code.replace(
+        "train(EXP",
+        "import neumo.learning.training as t\nt._inference_model = lambda *a: sys.exit(7)\ntrain(EXP",
+    )
+    assert subprocess.run([sys.executable, "-c", code], env=stopped, check=False).returncode == 7
+    assert (partial / "epoch-004.keras").is_file()
+    again = train(EXPERIMENT, *images, seed=3, cache=tmp_path)
+    for a, b in zip(
+        load_network(trained[0].model_path).get_weights(),
+        load_network(again.model_path).get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+    assert not list(again.folder.glob("epoch-*"))
 
 
 def test_recomputed_statistics_reach_nested_networks():
