@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 
 from neumo import references
+from neumo.report import display
 from neumo.studies import card
 
 CHOSEN = {
@@ -38,18 +40,19 @@ def test_the_card_scores_what_predict_would(predictions):
     assert ((scores["probability"] >= 0.5) == (scores["logit"] >= 0)).all()
 
 
-@pytest.fixture
-def text(predictions):
+def card_text(predictions, description="una carpeta"):
     scores = card.chosen_scores(predictions, CHOSEN)
     overall, subgroups = card.results(scores, threshold=0.5, resamples=200, seed=0)
     table = scores.rename(columns={"y_true": "y"}).assign(partition="test", patient_known=True)
-    source = {"description": "Una carpeta.", "synthetic": True, "official_test": False, "citation": ""}
+    source = {"description": description, "synthetic": True, "official_test": False, "citation": ""}
     results = {"overall": overall, "subgroups": subgroups, "checks": "- nada que decir"}
     return card.model_card(chosen=CHOSEN, source=source, table=table, image_size=96, **results)
 
 
-def test_the_card_says_what_it_must(text):
+def test_the_card_says_what_it_must(predictions):
+    text = card_text(predictions)
     for phrase in (
+        "\nUna carpeta. Son imágenes **sintéticas**",
         "No es un producto sanitario",
         "### Uso previsto",
         "### Fuera de alcance",
@@ -61,6 +64,14 @@ def test_the_card_says_what_it_must(text):
     ):
         assert phrase in text
     assert "{" not in text
+
+
+def test_the_name_of_a_folder_is_text_and_not_markup(predictions):
+    name = "carpeta «*a*_b_<b>`c`[d](e)$f$|~~g~~&lt;[^h]{i}# \\*j»"
+    soup = BeautifulSoup(display.prose(card_text(predictions, name)).html, "html.parser")
+    paragraph = next(p for p in soup.find_all("p") if "arpeta" in p.get_text())
+    assert paragraph.get_text().startswith(f"C{name[1:]}. Son imágenes")
+    assert [tag.name for tag in paragraph.find_all(True)] == ["strong"]
 
 
 def test_the_claim_list_is_whole_and_explains_what_it_lacks():

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neumo.words import with_interval
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -161,3 +163,39 @@ def shortcut_use(features: "pd.DataFrame", predictions: "pd.DataFrame") -> "pd.D
         for label, name in enumerate(("NORMAL", "PNEUMONIA"))
     }
     return pd.DataFrame(columns).rename_axis("feature").reset_index()
+
+
+def verdicts(
+    randomised: "pd.DataFrame", localised: "pd.DataFrame | None", shortcuts: "pd.DataFrame", *, auc: float
+) -> str:
+    """Dice en una lista de Markdown qué dieron las comprobaciones de los mapas y los atajos.
+
+    Parameters
+    ----------
+    randomised, localised : DataFrame
+        De `randomisation_summary` y `localisation_summary` (o `None`), de `neumo.studies.maps`.
+    shortcuts : DataFrame
+        De `shortcut_table`.
+    auc : float
+        El de la red elegida en la prueba.
+    """
+    lines = []
+    for row in randomised.to_dict("records"):
+        end = "los mapas dependen" if row["passes"] else "no se demuestra que los mapas dependan"
+        lines.append(
+            f"**{row['model']}**: con todos los pesos barajados, la correlación absoluta con los mapas de la red entrenada es de "
+            f"{with_interval(row['value'], row['low'], row['high'], digits=2)}; {end} de lo aprendido."
+        )
+    for row in [] if localised is None else localised.to_dict("records"):
+        end = "más que el azar" if row["passes"] else "no más de lo que daría el azar"
+        lines.append(
+            f"**{row['model']}**, lesiones de tipo `{row['subtype']}`: dentro cae el {row['share']:.0%} del calor, frente "
+            f"al {row['share_swapped']:.0%} de los mapas de otras imágenes; {end}.".replace("%", " %")
+        )
+    test = shortcuts[shortcuts["partition"] == "test"].set_index("feature")["value"]
+    single = test.drop(TOGETHER)
+    lines.append(
+        f"El atajo más fuerte, «{SHORTCUTS[single.idxmax()]}», separa las clases de la prueba con un AUC de "
+        f"{single.max():.3f}; todos juntos, con {test[TOGETHER]:.3f}; la red, con {auc:.3f}."
+    )
+    return "\n".join(f"- {line}" for line in lines)
