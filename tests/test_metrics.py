@@ -11,7 +11,6 @@ from neumo import references
 from neumo.errors import NeumoError
 from neumo.evaluation.intervals import intervals
 from neumo.evaluation.metrics import (
-    CLASSES,
     argmax_decision,
     binary_metrics,
     classification_report,
@@ -19,7 +18,7 @@ from neumo.evaluation.metrics import (
     probability,
     report_from_confusion,
 )
-from neumo.words import METRICS
+from neumo.words import CLASSES, METRICS
 from score_example import simulated
 
 

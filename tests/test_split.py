@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neumo.data.manifest import CLASSES
 from neumo.data.split import choose_groups, count_images, image_level_leak, lot_shift, overlap, split
 from neumo.errors import NeumoError
+from neumo.words import CLASSES
 
 
 def make_table(patients, *, split_name="train", prefix="p"):

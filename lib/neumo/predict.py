@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.data.manifest import CLASSES, EXTENSIONS, image_paths
+from neumo.data.manifest import EXTENSIONS, image_paths
 from neumo.data.store import decode_grey, to_grey
 from neumo.errors import NeumoError
 from neumo.evaluation.predictions import joint_probability
 from neumo.learning.inference import BLOCK, load_network, network_logits
 from neumo.run import ARTEFACTS
+from neumo.words import CLASSES
 
 if TYPE_CHECKING:
     import keras

@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
+CLASSES = ("NORMAL", "PNEUMONIA")
 METRICS = {
     "accuracy": "exactitud",
     "balanced_accuracy": "exactitud equilibrada",
@@ -60,6 +61,38 @@ HEADERS = {
     "brier_after": "Brier (T)",
 }
 PARTITIONS = {"train": "entrenamiento", "val": "validación", "test": "prueba"}
+DATA = {
+    **PARTITIONS,
+    **{"": "sin usar", "partition": "partición", "label": "clase", "path": "archivo", "total": "total"},
+    **{
+        "original_split": "conjunto oficial",
+        "reason": "motivo",
+        "images": "imágenes",
+        "patients": "pacientes",
+    },
+    **{
+        "corrupt": "ilegibles",
+        "near_empty": "casi vacías",
+        "duplicate": "copias",
+        "conflict": "en dos clases",
+    },
+    **{
+        "excluded": "excluidas",
+        "enlarged": "menores",
+        "off_target": "de otro tamaño",
+        "odd_aspect": "proporción rara",
+    },
+    **{
+        "mean": "media",
+        "low": "mínimo",
+        "high": "máximo",
+        "width": "ancho",
+        "height": "alto",
+        "mode": "modo",
+    },
+    **{"aspect": "proporción", "shortest": "lado menor"},
+}
+"""Palabras de las tablas y figuras del conjunto de datos y de su verificación."""
 POLICIES = {
     "fixed": "fijo",
     "youden": "Youden",
@@ -153,6 +186,14 @@ def in_spanish(table: "pd.DataFrame", columns: Iterable[str] | None = None) -> "
     for name in words.keys() & set(shown):
         shown[name] = shown[name].replace(words[name])
     return shown.rename(columns=HEADERS)
+
+
+def headings(table: "pd.DataFrame") -> "pd.DataFrame":
+    """Traduce las cabeceras de una tabla de los datos para mostrarla: nombres de filas, de columnas y de sus ejes."""
+    shown = table.rename(index=DATA, columns=DATA)
+    shown.index.names = [DATA.get(name, name) for name in shown.index.names]
+    shown.columns.names = [DATA.get(name, name) for name in shown.columns.names]
+    return shown
 
 
 def scientific(value: float, *, digits: int = 2) -> str:

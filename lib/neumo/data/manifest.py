@@ -12,28 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from neumo.errors import NeumoError
+from neumo.words import CLASSES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CLASSES = ("NORMAL", "PNEUMONIA")
 PARTITIONS = ("train", "val", "test")
 EXTENSIONS = (".jpeg", ".jpg", ".png")
-SPANISH = {  # palabras de las tablas y figuras que muestran particiones y verificación
-    **{
-        "train": "entrenamiento",
-        "val": "validación",
-        "test": "prueba",
-        "": "sin usar",
-        "partition": "partición",
-    },
-    **{"label": "clase", "path": "archivo", "original_split": "conjunto oficial", "reason": "motivo"},
-    **{"images": "imágenes", "patients": "pacientes", "corrupt": "ilegibles", "near_empty": "casi vacías"},
-    **{"duplicate": "copias", "conflict": "en dos clases", "excluded": "excluidas", "enlarged": "menores"},
-    **{"off_target": "de otro tamaño", "odd_aspect": "proporción rara", "total": "total"},
-    **{"mean": "media", "low": "mínimo", "high": "máximo"},
-    **{"width": "ancho", "height": "alto", "mode": "modo", "aspect": "proporción", "shortest": "lado menor"},
-}
 _COLUMNS = [
     *("path", "label", "y", "subtype", "patient", "patient_known", "lot", "group"),
     *("sha256", "size", "original_split"),
@@ -177,14 +162,6 @@ def groups(patients: Sequence[str], contents: Sequence[str]) -> list[str]:
     first = np.unique(component, return_index=True)[1]
     leader = dict(zip(component[first], names[first], strict=True))
     return [str(leader[component[index]]) for index in patient]
-
-
-def in_spanish(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Traduce las cabeceras de una tabla para mostrarla: nombres de filas, de columnas y de sus ejes."""
-    words = table.rename(index=SPANISH, columns=SPANISH)
-    words.index.names = [SPANISH.get(name, name) for name in words.index.names]
-    words.columns.names = [SPANISH.get(name, name) for name in words.columns.names]
-    return words
 
 
 def _class_folders(root: Path, class_names: Sequence[str]) -> Iterator[tuple[str, str, Path]]:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neumo.data.manifest import CLASSES, PARTITIONS
+from neumo.data.manifest import PARTITIONS
 from neumo.errors import NeumoError
+from neumo.words import CLASSES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo.cache import cached_tables
-from neumo.data.manifest import CLASSES
 from neumo.data.store import to_grey
+from neumo.words import CLASSES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.evaluation.metrics import (
-    CLASSES,
     Scores,
     argmax_decision,
     as_scores,
@@ -16,6 +15,7 @@ from neumo.evaluation.metrics import (
     ranking,
 )
 from neumo.evaluation.predictions import ENSEMBLE
+from neumo.words import CLASSES
 
 if TYPE_CHECKING:
     import pandas as pd

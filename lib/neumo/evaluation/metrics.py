@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.errors import NeumoError
-from neumo.words import METRICS
+from neumo.words import CLASSES, METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CLASSES = ("NORMAL", "PNEUMONIA")
 
 
 @dataclass(frozen=True)

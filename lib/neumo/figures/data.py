@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neumo.data.manifest import SPANISH
+from neumo.words import DATA
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def class_counts(tables: "Mapping[str, pd.DataFrame]") -> np.ndarray:
     grid = new_grid(1, len(tables), (3.8 * len(tables), 3.2))
     for ax, (title, counts) in zip(grid.flat, tables.items(), strict=True):
         tidy = (
-            counts.rename(index=SPANISH)
+            counts.rename(index=DATA)
             .rename_axis("x")
             .reset_index()
             .melt("x", list(CLASS_COLOURS), "label")

@@ -100,14 +100,14 @@ def describe(generators: dict[str, "tf.data.Dataset"], sets: dict[str, "ImageSet
     """Resume cada generador mirando su primer lote: imágenes, lotes, forma, tipo, rango y orden."""
     import pandas as pd
 
-    from neumo.data.manifest import SPANISH
+    from neumo.words import PARTITIONS
 
     rows = []
     for name, generator in generators.items():
         images, labels = (part.numpy() for part in next(iter(generator)))
         rows.append(
             {
-                "partición": SPANISH.get(name, name),
+                "partición": PARTITIONS.get(name, name),
                 "imágenes": len(sets[name]),
                 "lotes": int(generator.cardinality()),
                 "forma": " × ".join(str(side) for side in images.shape),
