@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from neumo.evaluation.intervals import intervals, paired_difference, resample, subgroup_metrics, wilson
+from neumo.evaluation.comparison import paired_difference
+from neumo.evaluation.intervals import intervals, resample, subgroup_metrics, wilson
 from neumo.evaluation.metrics import as_scores, binary_metrics, measure, probability
 from score_example import clustered, simulated
 

@@ -8,11 +8,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 from neumo.errors import NeumoError
+from neumo.evaluation.comparison import intervals_by_model
 from neumo.evaluation.predictions import (
     by_seed,
     choose_model,
     ensemble,
-    intervals_by_model,
     joint_logit,
     joint_probability,
     metrics_table,

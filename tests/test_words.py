@@ -5,7 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from neumo.evaluation.predictions import intervals_by_model, metrics_table, seed_summary
+from neumo.evaluation.comparison import intervals_by_model
+from neumo.evaluation.predictions import metrics_table, seed_summary
 from neumo.words import (
     brackets,
     cell_text,

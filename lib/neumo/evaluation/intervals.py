@@ -82,7 +82,7 @@ def _columns(values: Any) -> list[Any]:
     return [] if values is None else list(np.atleast_2d(np.asarray(values).T))
 
 
-def _bootstrap(
+def bootstrap(
     y_true: Any, y_prob: Any, y_pred: Any, logits: Any, threshold: float, groups: Any, draws: tuple[int, int]
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Mide la muestra y sus remuestreos, promediando las columnas (semillas) de `y_prob`, y cuenta los pacientes."""
@@ -142,56 +142,12 @@ def intervals(
     import pandas as pd
 
     draws = (resamples, seed)
-    measured, patients = _bootstrap(y_true, y_prob, y_pred, logits, threshold, groups, draws)
+    measured, patients = bootstrap(y_true, y_prob, y_pred, logits, threshold, groups, draws)
     rows = [
         (name, float(measured[name][0]), *_interval(name, measured, patients), patients[name], len(y_true))
         for name in metrics
     ]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high", "method", "patients", "n"])
-
-
-def paired_difference(
-    y_true: Any,
-    y_prob_a: Any,
-    y_prob_b: Any,
-    *,
-    groups: Any = None,
-    y_pred_a: Any = None,
-    y_pred_b: Any = None,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> "pd.DataFrame":
-    """Compara dos modelos en las mismas imágenes con los mismos remuestreos de pacientes.
-
-    Parameters
-    ----------
-    y_true, groups, resamples, seed
-        Como en `intervals`.
-    y_prob_a, y_prob_b : array_like of float, shape (n,) or (n, k)
-        Probabilidades de cada modelo.
-    y_pred_a, y_pred_b : array_like of int, optional
-        Decisiones ya tomadas de cada uno; sin ellas, el umbral es 0.5.
-
-    Returns
-    -------
-    DataFrame
-        `metric`, `a`, `b`, `difference` (b - a), `low`, `high` y `p_value` (bilateral, del bootstrap); el intervalo es NaN
-        si ningún remuestreo cambia la diferencia.
-    """
-    import pandas as pd
-
-    pairs = ((y_prob_a, y_pred_a), (y_prob_b, y_pred_b))
-    a, b = (_bootstrap(y_true, p, d, None, 0.5, groups, (resamples, seed))[0] for p, d in pairs)
-    rows = []
-    for name in ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auc"):
-        point, *sample = b[name] - a[name]
-        sample = np.array(sample)[np.isfinite(sample)]
-        low, high = np.nan, np.nan  # si ningún remuestreo cambia la diferencia, no dicen nada de su error
-        if len(sample) and np.ptp(sample) > 1e-12:
-            low, high = np.quantile(sample, TAILS)
-        tail = (1 + min(np.sum(sample <= 0), np.sum(sample >= 0))) / (1 + len(sample))
-        rows.append((name, a[name][0], b[name][0], point, low, high, min(1.0, 2 * tail)))
-    return pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high", "p_value"])
 
 
 def subgroup_metrics(

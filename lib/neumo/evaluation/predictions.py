@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.errors import NeumoError
-from neumo.evaluation.intervals import intervals
 from neumo.evaluation.metrics import argmax_decision, binary_metrics, probability
 from neumo.words import METRICS
 
@@ -112,47 +111,6 @@ def by_seed(predictions: "pd.DataFrame", model: str) -> "tuple[pd.DataFrame, np.
     images = part.drop_duplicates("path").reset_index(drop=True)
     logits = part.pivot(index="path", columns="seed", values="logit").loc[images["path"]]
     return images, logits.to_numpy()
-
-
-def intervals_by_model(
-    predictions: "pd.DataFrame",
-    *,
-    threshold: Mapping[str, float] | None = None,
-    decisions: Mapping[str, str] | None = None,
-    **options: Any,
-) -> "pd.DataFrame":
-    """Calcula los intervalos de cada modelo (media de sus semillas) y de su conjunto, en una sola partición.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        Como en `metrics_table`, con la columna `group`.
-    threshold, decisions
-        Como en `metrics_table`.
-    **options
-        `metrics`, `resamples` y `seed` de `intervals`.
-
-    Returns
-    -------
-    DataFrame
-        `model`, `partition`, `seeds` y las columnas de `intervals`.
-    """
-    import pandas as pd
-
-    tables = []
-    for model in dict.fromkeys(predictions["model"]):
-        images, logits = by_seed(predictions, model)
-        cut = (threshold or {}).get(model, 0.5)
-        for name, z in ((model, logits), (model + ENSEMBLE, joint_logit(logits)[:, None])):
-            prob = probability(z)
-            argmax = (decisions or {}).get(model) == "argmax"
-            y_pred = np.column_stack([argmax_decision(p) for p in prob.T]) if argmax else None
-            known = {"groups": images["group"], "threshold": cut, "y_pred": y_pred, "logits": z, **options}
-            identity = {"model": name, "partition": images["partition"][0], "seeds": z.shape[1]}
-            tables.append(intervals(images["y_true"], prob, **known).assign(**identity))
-    table = pd.concat(tables, ignore_index=True)
-    first = ["model", "partition", "seeds"]
-    return table[[*first, *table.columns.drop(first)]]
 
 
 def choose_model(metrics: "pd.DataFrame", *, chosen: str = "auto") -> str:

@@ -10,9 +10,7 @@ import numpy as np
 
 from neumo import references
 from neumo.errors import NeumoError
-from neumo.evaluation.intervals import paired_difference
-from neumo.evaluation.metrics import argmax_decision, probability
-from neumo.evaluation.predictions import by_seed, metrics_table
+from neumo.evaluation.predictions import metrics_table
 from neumo.words import difference_text, with_spread
 
 if TYPE_CHECKING:
@@ -268,48 +266,4 @@ def lot_shift_predictions(
 
         done = training.train_all(experiments, image_set, seeds=[seed], cache=cache)
         tables.append(inference.predictions(done, image_set, partition="val").assign(direction=direction))
-    return pd.concat(tables, ignore_index=True)
-
-
-def paired_differences(
-    predictions: "pd.DataFrame",
-    *,
-    threshold: dict[str, float],
-    decisions: dict[str, str],
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> "pd.DataFrame":
-    """Compara cada modelo con el anterior en las mismas imágenes, emparejando por paciente y promediando las semillas.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        De una partición; el orden de los modelos es el de la comparación.
-    threshold : dict
-        Umbral de cada modelo (0.5 si falta).
-    decisions : dict
-        Modelos que se leen con arg-max: `{"original": "argmax"}`.
-
-    Returns
-    -------
-    DataFrame
-        `pair` y las columnas de `evaluation.paired_difference`.
-    """
-    import pandas as pd
-
-    known = {}
-    for model in dict.fromkeys(predictions["model"]):
-        images, logits = by_seed(predictions, model)
-        prob = probability(logits)
-        argmax = decisions.get(model) == "argmax"
-        decided = argmax_decision(prob.T.reshape(-1)).reshape(prob.T.shape).T if argmax else None
-        cut = threshold.get(model, 0.5)
-        known[model] = prob, (prob >= cut).astype(np.int8) if decided is None else decided
-    options = {"groups": images["group"], "resamples": resamples, "seed": seed}
-    tables = []
-    for (name_a, (prob_a, pred_a)), (name_b, (prob_b, pred_b)) in itertools.pairwise(known.items()):
-        found = paired_difference(
-            images["y_true"], prob_a, prob_b, y_pred_a=pred_a, y_pred_b=pred_b, **options
-        )
-        tables.append(found.assign(pair=f"{name_b} − {name_a}"))
     return pd.concat(tables, ignore_index=True)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from neumo.errors import NeumoError
+from neumo.evaluation import comparison
 from neumo.params import Experiment
 from neumo.studies import corrections as lab
 from test_training import blobs
@@ -78,7 +79,7 @@ def predictions(shift):
 
 
 def test_paired_differences_read_the_original_with_argmax():
-    found = lab.paired_differences(
+    found = comparison.paired_differences(
         predictions(2.0), threshold={"reparado": 0.5}, decisions={"original": "argmax"}, resamples=200
     ).set_index("metric")
     assert set(found["pair"]) == {"reparado − original"}

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -152,13 +153,18 @@ def test_a_run_without_a_network_says_what_to_do(run, tmp_path):
         predict.predict_paths(tmp_path / "no" / "hay", [tmp_path])
 
 
-def test_a_broken_network_says_what_to_do(run, images, tmp_path):
+def test_a_missing_or_truncated_file_of_the_run_says_what_to_do(run, images, tmp_path):
     folder = tmp_path / "corrida"
-    (folder / "models").mkdir(parents=True)
-    (folder / "models" / "mejorado-0.keras").write_bytes(b"nada")
-    chosen = {"model": "mejorado", "threshold": 0.5, "files": {"mejorado": ["models/mejorado-0.keras"]}}
-    (folder / "chosen.json").write_text(json.dumps(chosen))
-    with pytest.raises(NeumoError, match="make report"):
+    shutil.copytree(run.folder, folder)
+    network = folder / "models" / "mejorado-1.keras"
+    network.write_bytes(network.read_bytes()[:5000])
+    with pytest.raises(NeumoError, match=r"«mejorado-1\.keras».*`make report`, que la escribe de nuevo"):
+        predict.predict_paths(folder, [images])
+    network.unlink()
+    with pytest.raises(NeumoError, match=r"«mejorado-1\.keras».*`make report`"):
+        predict.predict_paths(folder, [images])
+    (folder / "chosen.json").write_text('{"model": ')
+    with pytest.raises(NeumoError, match=r"chosen\.json falta o está dañado.*`make report`"):
         predict.predict_paths(folder, [images])
 
 
