@@ -15,7 +15,7 @@ from neumo.evaluation.thresholds import curve_band, operating_points, pr_table, 
 from neumo.figures import evaluation as evaluation_figures
 from neumo.figures import learning as learning_figures
 from neumo.figures import studies as studies_figures
-from neumo.figures.style import PNEUMONIA, spread
+from neumo.figures.style import spread
 from neumo.learning import lr_rules
 from neumo.words import rate_text
 
@@ -64,7 +64,7 @@ def test_curves_share_axes_and_carry_their_band(scored):
     y, prob = scored.y_true, probability(scored.logit)
     band = curve_band(y, prob, resamples=50)
     ax = evaluation_figures.roc(roc_table(y, prob), band=band, point=(0.2, 0.8), label="a")
-    assert evaluation_figures.roc(roc_table(y, 1 - prob), label="b", color=PNEUMONIA, ax=ax) is ax
+    assert evaluation_figures.roc(roc_table(y, 1 - prob), label="b", ax=ax) is ax
     assert [text.get_text() for text in ax.get_legend().texts] == ["a", "b"]
     assert len(ax.collections) == 1
     ax = evaluation_figures.precision_recall(
@@ -81,9 +81,8 @@ def test_intervals_show_numbers_and_hollow_points_for_wilson(scored):
     ax = evaluation_figures.intervals(table)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["sensibilidad", "AUC"]
     assert texts(ax)[0].startswith("1.000 [")
-    faces = [line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"]
-    assert faces[0] == "white"
-    assert faces[1] != "white"
+    faces = ax.collections[-1].get_facecolors()
+    assert [tuple(face) == (1, 1, 1, 1) for face in faces] == [True, False]
     ax = evaluation_figures.intervals(pd.concat([table.assign(model=name) for name in "ab"]), by="model")
     assert [text.get_text() for text in ax.get_legend().texts] == ["a", "b"]
     assert texts(ax) == []
@@ -96,12 +95,27 @@ def test_calibration_draws_before_and_after(scored):
     assert [text.get_text() for text in ax.get_legend().texts] == ["antes", "después"]
 
 
-def test_score_histogram_counts_every_image(scored):
+def drawn(ax):
+    """Lo que suma cada histograma escalonado: su área entre el ancho de barra."""
+    outlines = [part.get_paths()[0].vertices for part in ax.collections]
+    areas = [abs(np.trapezoid(y, x)) for x, y in (outline.T for outline in outlines)]
+    return sorted(round(area * 44 / 19) for area in areas)
+
+
+def test_score_histogram_draws_every_logit_and_says_how_many_are_missing(scored):
     scored.loc[:1, "logit"] = [np.inf, -5000.0]
     ax = evaluation_figures.score_histogram(scored, threshold=0.5)
-    assert sum(patch.get_height() for patch in ax.patches if hasattr(patch, "get_height")) == 200
+    assert drawn(ax) == sorted(scored["y_true"].value_counts())
     assert texts(ax) == ["umbral 0.5"]
     assert "0.5" in [label.get_text() for label in ax.get_xticklabels()]
+    scored.loc[scored["y_true"] == 1, "logit"] = np.nan
+    ax = evaluation_figures.score_histogram(scored)
+    normal, sick = (scored["y_true"] == 0).sum(), scored["y_true"].sum()
+    assert [text.get_text() for text in ax.get_legend().texts] == [
+        f"NORMAL (real), n = {normal}",
+        f"PNEUMONIA (real), n = {sick}; {sick} sin valor",
+    ]
+    assert drawn(ax) == [normal]
 
 
 def test_thresholds_join_policies_that_agree(scored):

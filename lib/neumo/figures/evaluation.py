@@ -8,7 +8,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-from neumo.figures.style import GREY, NORMAL, PNEUMONIA, SERIES, new_axes, new_grid, spread
+from neumo.figures.style import CLASS_COLOURS, GREY, NORMAL, PNEUMONIA, SERIES, new_axes, new_grid, spread
+from neumo.words import METRICS, with_interval
 
 _PROBABILITY_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
@@ -19,20 +20,15 @@ def confusion_matrix(table: "pd.DataFrame", *, title: str = "", ax: "Axes | None
     Parameters
     ----------
     table : DataFrame
-        La de `neumo.evaluation.confusion`: filas reales, columnas predichas.
+        La de `neumo.evaluation.metrics.confusion`: filas reales, columnas predichas.
     """
     import seaborn as sns
 
     ax = new_axes(ax, (3.6, 3.2))
-    counts = table.to_numpy()
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    text = [
-        [f"{n}\n{p:.1%}".replace("%", " %") for n, p in zip(*row, strict=True)]
-        for row in zip(counts, share, strict=True)
-    ]
+    share = table.div(table.sum(axis=1).clip(lower=1), axis=0)
+    text = table.astype(str) + share.map("\n{:.1%}".format).replace("%", " %", regex=True)
     options = {"vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False, "square": True, "linewidths": 2}
-    sns.heatmap(share, annot=np.array(text), fmt="", annot_kws={"fontsize": 11}, ax=ax, **options)
-    ax.set_xticklabels(table.columns)
+    sns.heatmap(share, annot=text, fmt="", annot_kws={"fontsize": 11}, ax=ax, **options)
     ax.set_yticklabels(table.index, rotation=90, va="center")
     ax.set(xlabel="Clase predicha", ylabel="Clase real", title=title)
     ax.tick_params(length=0)
@@ -61,7 +57,6 @@ def roc(
     band: "pd.DataFrame | None" = None,
     point: tuple[float, float] | None = None,
     label: str | None = None,
-    color: str = NORMAL,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Dibuja una curva ROC, su banda y el punto en que se decide.
@@ -69,9 +64,9 @@ def roc(
     Parameters
     ----------
     curve : DataFrame
-        `fpr` y `tpr`, de `neumo.evaluation.roc_table`.
+        `fpr` y `tpr`, de `neumo.evaluation.thresholds.roc_table`.
     band : DataFrame, optional
-        `x`, `low` y `high`, de `neumo.evaluation.curve_band`.
+        `x`, `low` y `high`, de `neumo.evaluation.thresholds.curve_band`.
     point : (float, float), optional
         1 - especificidad y sensibilidad en el umbral que se usa.
     label : str, optional
@@ -82,7 +77,7 @@ def roc(
     new, ax = ax is None, new_axes(ax, (4.6, 4.4))
     if new:
         ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=":")
-    _curve(ax, curve["fpr"], curve["tpr"], band, point, label, color)
+    _curve(ax, curve["fpr"], curve["tpr"], band, point, label)
     ax.set(xlabel="1 − especificidad (falsas alarmas)", ylabel="Sensibilidad", aspect="equal")
     return ax
 
@@ -94,7 +89,6 @@ def precision_recall(
     point: tuple[float, float] | None = None,
     prevalence: float | None = None,
     label: str | None = None,
-    color: str = NORMAL,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Dibuja la precisión contra la sensibilidad; la línea de puntos es la prevalencia, lo que daría el azar.
@@ -102,7 +96,7 @@ def precision_recall(
     Parameters
     ----------
     curve : DataFrame
-        `recall` y `precision`, de `neumo.evaluation.pr_table`.
+        `recall` y `precision`, de `neumo.evaluation.thresholds.pr_table`.
     band, label, ax
         Como en `roc`.
     point : (float, float), optional
@@ -113,28 +107,21 @@ def precision_recall(
     ax = new_axes(ax, (4.6, 4.4))
     if prevalence is not None:
         ax.axhline(prevalence, color=GREY, linewidth=0.9, linestyle=":")
-        ax.annotate(
-            "prevalencia", (0, prevalence), (4, -11), textcoords="offset points", color=GREY, fontsize=8.5
-        )
-    _curve(ax, curve["recall"], curve["precision"], band, point, label, color)
+        look = {"textcoords": "offset points", "color": GREY, "fontsize": 8.5}
+        ax.annotate("prevalencia", (0, prevalence), (4, -11), **look)
+    _curve(ax, curve["recall"], curve["precision"], band, point, label)
     ax.set(xlabel="Sensibilidad", ylabel="Precisión (valor predictivo positivo)", aspect="equal")
     return ax
 
 
-def _curve(ax: "Axes", x: Any, y: Any, band: Any, point: Any, label: str | None, color: str) -> None:
+def _curve(ax: "Axes", x: Any, y: Any, band: Any, point: Any, label: str | None) -> None:
+    color = SERIES[len(ax.get_legend_handles_labels()[1]) % len(SERIES)]
     if band is not None:
         ax.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.18, linewidth=0)
     ax.plot(x, y, color=color, linewidth=1.8, label=label, solid_joinstyle="round")
     if point is not None:
-        ax.plot(
-            *point,
-            "o",
-            color=color,
-            markersize=9,
-            markeredgecolor="white",
-            markeredgewidth=1.5,
-            clip_on=False,
-        )
+        look = {"markersize": 9, "markeredgecolor": "white", "markeredgewidth": 1.5, "clip_on": False}
+        ax.plot(*point, "o", color=color, **look)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if label is not None:
         ax.legend(loc="lower right" if y.iloc[0] < 0.5 else "lower left")
@@ -146,7 +133,7 @@ def calibration(tables: "Mapping[str, pd.DataFrame]", *, ax: "Axes | None" = Non
     Parameters
     ----------
     tables : mapping of str to DataFrame
-        Tablas de `neumo.evaluation.reliability_table` por su nombre («antes», «después»).
+        Tablas de `neumo.evaluation.calibration.reliability_table` por su nombre («antes», «después»).
     """
     ax = new_axes(ax, (4.8, 4.4))
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=":")
@@ -175,24 +162,25 @@ def intervals(
     Parameters
     ----------
     table : DataFrame
-        `metric`, `value`, `low`, `high` y `method`, de `neumo.evaluation.intervals`; el punto hueco es Wilson.
+        `metric`, `value`, `low`, `high` y `method`, de `neumo.evaluation.intervals.intervals`; el punto hueco es Wilson.
     labels : mapping, optional
-        Nombre que se muestra de cada métrica; por omisión, los de `neumo.evaluation.METRICS`.
+        Nombre que se muestra de cada métrica; por omisión, los de `neumo.words.METRICS`.
     by : str, optional
         Columna de los grupos que se comparan (por ejemplo, `model`).
     """
-    from neumo.words import METRICS
-
     names = list(dict.fromkeys(table["metric"]))
     groups = [(None, table)] if by is None else list(table.groupby(by, sort=False))
     ax = new_axes(ax, (6.6, 0.7 + len(names) * (0.3 + 0.16 * (len(groups) - 1))))
     for place, ((name, part), color) in enumerate(zip(groups, SERIES * len(groups), strict=False)):
         shift = 0.62 * ((place + 0.5) / len(groups) - 0.5)
-        rows = part.set_index("metric").reindex(names)
-        for row, item in enumerate(rows.itertuples()):
-            _interval(ax, item, row + shift, color, annotate=by is None)
+        part = part.set_index("metric").reindex(names)
+        _interval_row(ax, part, np.arange(len(names)) + shift, color)
         if name is not None:
             ax.plot([], [], "o-", color=color, label=name)
+    for row, item in enumerate(table.itertuples() if by is None else ()):
+        text, place = with_interval(item.value, item.low, item.high), (1.02, row)
+        where = {"xycoords": ("axes fraction", "data"), "va": "center"}
+        ax.annotate(text, place, fontsize=8.5, color=GREY, **where)
     shown = {**METRICS, **(labels or {})}
     ax.set(yticks=range(len(names)), yticklabels=[shown.get(name, name) for name in names])
     ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="Valor e intervalo de confianza del 95 %")
@@ -202,16 +190,10 @@ def intervals(
     return ax
 
 
-def _interval(ax: "Axes", item: Any, y: float, color: str, *, annotate: bool) -> None:
-    ax.plot([item.low, item.high], [y, y], color=color, linewidth=2.2, alpha=0.55, solid_capstyle="round")
-    face = "white" if item.method == "wilson" else color
-    ax.plot(item.value, y, "o", color=color, markerfacecolor=face, markersize=6.5, markeredgewidth=1.4)
-    if annotate and np.isfinite(item.value):
-        span = f" [{item.low:.3f}, {item.high:.3f}]" if np.isfinite(item.low) else ""
-        text = f"{item.value:.3f}{span}"
-        ax.annotate(
-            text, (1.02, y), xycoords=("axes fraction", "data"), va="center", fontsize=8.5, color=GREY
-        )
+def _interval_row(ax: "Axes", part: "pd.DataFrame", rows: np.ndarray, color: str) -> None:
+    faces = np.where(part["method"] == "wilson", "white", color)
+    ax.hlines(rows, part["low"], part["high"], color=color, linewidth=2.2, alpha=0.55, capstyle="round")
+    ax.scatter(part["value"], rows, s=42, c=faces, edgecolors=color, linewidth=1.4, zorder=3)
 
 
 def score_histogram(
@@ -222,33 +204,37 @@ def score_histogram(
     Parameters
     ----------
     scores : DataFrame
-        `y_true` (0 o 1) y `logit`; los de más de 9.5 en valor absoluto caen en la barra del extremo.
+        `y_true` (0 o 1) y `logit`; los de más de 9.5 en valor absoluto caen en la barra del extremo, y los NaN
+        no se dibujan: la leyenda dice cuántos son.
     threshold : float, optional
         Probabilidad a partir de la cual se responde PNEUMONIA.
     """
-    ax = new_axes(ax, (7.0, 3.2))
-    logit, limit = np.nan_to_num(scores["logit"].to_numpy(float), posinf=99, neginf=-99), 9.5
-    edges = np.linspace(-limit, limit, bins + 1)
-    for label, name, color in ((0, "NORMAL", NORMAL), (1, "PNEUMONIA", PNEUMONIA)):
-        values = np.clip(logit[scores["y_true"].to_numpy() == label], -limit, limit)
-        ax.hist(values, edges, color=color, alpha=0.55, label=f"{name} (real), n = {len(values)}")
-        ax.hist(values, edges, histtype="step", color=color, linewidth=1.2)
+    import seaborn as sns
+
+    ax, limit = new_axes(ax, (7.0, 3.2)), 9.5
+    ax.margins(y=0.14)
+    names = [_in_words(scores, label) for label in (0, 1)]
+    sns.histplot(
+        x=scores["logit"].clip(-limit, limit), hue=scores["y_true"].map(dict(enumerate(names))), hue_order=names,
+        palette=[NORMAL, PNEUMONIA], bins=np.linspace(-limit, limit, bins + 1), element="step",
+        alpha=0.55, linewidth=1.2, ax=ax,
+    )  # fmt: skip
     if threshold is not None and 0 < threshold < 1:
-        ax.axvline(np.log(threshold / (1 - threshold)), color="black", linewidth=1, linestyle="--")
-        place = (np.log(threshold / (1 - threshold)), 0.98)
-        options = {
-            "xycoords": ("data", "axes fraction"),
-            "textcoords": "offset points",
-            "va": "top",
-            "fontsize": 9,
-        }
-        ax.annotate(f"umbral {threshold:.3g}", place, (4, 0), **options)
+        place = np.log(threshold / (1 - threshold))
+        ax.axvline(place, color="black", linewidth=1, linestyle="--")
+        where = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points", "va": "top"}
+        ax.annotate(f"umbral {threshold:.3g}", (place, 0.98), (4, 0), fontsize=9, **where)
     ticks = np.array(_PROBABILITY_TICKS)
     ax.set_xticks(np.log(ticks / (1 - ticks)), [f"{tick:g}" for tick in ticks])
     ax.set(xlim=(-limit, limit), xlabel="Probabilidad de PNEUMONIA (escala de logit)", ylabel="Imágenes")
-    ax.margins(y=0.14)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=2)
+    sns.move_legend(ax, "upper center", bbox_to_anchor=(0.5, 1.16), ncols=2, title=None)
     return ax
+
+
+def _in_words(scores: "pd.DataFrame", label: int) -> str:
+    logits = scores.loc[scores["y_true"] == label, "logit"]
+    lost = logits.isna().sum()
+    return f"{list(CLASS_COLOURS)[label]} (real), n = {len(logits)}" + (f"; {lost} sin valor" if lost else "")
 
 
 def thresholds(
@@ -259,31 +245,28 @@ def thresholds(
     Parameters
     ----------
     points : DataFrame
-        `threshold`, `sensitivity` y `specificity`, de `neumo.evaluation.operating_points`.
+        `threshold`, `sensitivity` y `specificity`, de `neumo.evaluation.thresholds.operating_points`.
     marks : mapping of str to float, optional
         Umbral de cada política, por su rótulo; los que coinciden comparten rótulo.
     """
+    import pandas as pd
+    import seaborn as sns
+
     ax = new_axes(ax, (7.0, 3.3))
-    for column, name, color in (
-        ("sensitivity", "sensibilidad", PNEUMONIA),
-        ("specificity", "especificidad", NORMAL),
-    ):
-        x, y = [*points["threshold"], 1.0], [*points[column], points[column].iloc[-1]]
-        ax.plot(x, y, color=color, linewidth=1.8, label=name, drawstyle="steps-pre")
+    curves = pd.concat([points, points.tail(1).assign(threshold=1.0)]).set_index("threshold")
+    curves = curves[["sensitivity", "specificity"]].rename(columns=METRICS)
+    look = {"palette": [PNEUMONIA, NORMAL], "dashes": False, "linewidth": 1.8, "drawstyle": "steps-pre"}
+    sns.lineplot(curves, estimator=None, sort=False, ax=ax, **look)
     shared: dict[float, list[str]] = {}
     for name, value in (marks or {}).items():
         shared.setdefault(round(value, 3), []).append(name)
     for value, place in zip(shared, spread(list(shared), 0.16), strict=True):
         ax.axvline(value, color=GREY, linewidth=0.9, linestyle=":")
         arrow = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7}
-        options = {
-            "textcoords": "axes fraction",
-            "ha": "center",
-            "va": "bottom",
-            "fontsize": 8.5,
-            "color": GREY,
-        }
-        ax.annotate("\n".join(shared[value]), (value, 1.02), (place, 1.07), arrowprops=arrow, **options)
+        look = {"ha": "center", "va": "bottom", "fontsize": 8.5, "color": GREY, "arrowprops": arrow}
+        ax.annotate(
+            "\n".join(shared[value]), (value, 1.02), (place, 1.07), textcoords="axes fraction", **look
+        )
     ax.set(xlim=(0, 1), ylim=(-0.02, 1.02), xlabel="Umbral de probabilidad", ylabel="Proporción")
     ax.legend(loc="best")
     return ax
@@ -297,13 +280,14 @@ def predictive_values(
     Parameters
     ----------
     table : DataFrame
-        `prevalence`, `ppv` y `npv`, de `neumo.evaluation.predictive_values`.
+        `prevalence`, `ppv` y `npv`, de `neumo.evaluation.thresholds.predictive_values`.
     """
+    import seaborn as sns
+
     ax = new_axes(ax, (5.6, 3.4))
-    ax.plot(
-        table["prevalence"], table["ppv"], color=PNEUMONIA, linewidth=2, label="valor predictivo positivo"
-    )
-    ax.plot(table["prevalence"], table["npv"], color=NORMAL, linewidth=2, label="valor predictivo negativo")
+    names = {"ppv": "valor predictivo positivo", "npv": "valor predictivo negativo"}
+    curves = table.set_index("prevalence")[list(names)].rename(columns=names)
+    sns.lineplot(curves, palette=[PNEUMONIA, NORMAL], dashes=False, linewidth=2, ax=ax)
     if observed is not None:
         ax.axvline(observed, color=GREY, linewidth=0.9, linestyle=":")
         options = {"textcoords": "offset points", "ha": "right", "color": GREY, "fontsize": 8.5}
