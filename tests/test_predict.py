@@ -21,13 +21,13 @@ SIZE = 24
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Una ejecución terminada con dos semillas de una red y una de otra, sin entrenar."""
+    """Una ejecución terminada con dos semillas de dos redes, sin entrenar."""
     keras = pytest.importorskip("keras")
     from neumo.learning import networks
 
     folder = tmp_path_factory.mktemp("build") / "corrida"
     trainings = []
-    for name, seed in (("mejorado", 0), ("mejorado", 1), ("original", 0)):
+    for name, seed in (("mejorado", 0), ("mejorado", 1), ("original", 0), ("original", 1)):
         keras.utils.set_random_seed(seed)
         network = "residual" if name == "mejorado" else "original"
         experiment = Params().repaired.model_copy(update={"network": network, "width": 4, "name": name})
@@ -35,7 +35,7 @@ def run(tmp_path_factory):
         network = networks.build(experiment, SIZE, 1)
         (networks.with_views(network) if seed else network).save(path)
         trainings.append(SimpleNamespace(experiment=experiment, seed=seed, model_path=path))
-    run = Run(folder=folder, params=Params())
+    run = Run(folder=folder, params=Params(final_models=["mejorado", "original"], final_seeds=[0, 1]))
     chosen = {"model": "mejorado", "seeds": [0, 1], "threshold": 0.5, "temperature": {"mejorado": 2.0}}
     chosen["thresholds"] = {"mejorado": 0.5, "original": 0.0}
     run.save("chosen", {**chosen, "files": inference.export_models(run, trainings)})
@@ -169,13 +169,22 @@ def test_a_missing_or_truncated_file_of_the_run_says_what_to_do(run, images, tmp
 
 
 def test_export_removes_networks_of_other_settings(run, tmp_path):
-    fresh = Run(folder=tmp_path / "corrida", params=Params())
+    fresh = Run(folder=tmp_path / "corrida", params=run.params.model_copy(update={"final_seeds": [0]}))
     (fresh.folder / "models").mkdir(parents=True)
     (fresh.folder / "models" / "mejorado-9.keras").write_bytes(b"de otra vez")
-    source = run.folder / "models" / "mejorado-0.keras"
-    training = SimpleNamespace(experiment=SimpleNamespace(name="mejorado"), seed=0, model_path=source)
-    assert inference.export_models(fresh, [training]) == {"mejorado": ["models/mejorado-0.keras"]}
-    assert [path.name for path in (fresh.folder / "models").iterdir()] == ["mejorado-0.keras"]
+    trainings = [
+        SimpleNamespace(
+            experiment=SimpleNamespace(name=name), seed=0, model_path=run.folder / f"models/{name}-0.keras"
+        )
+        for name in run.params.final_models
+    ]
+    files = {name: [f"models/{name}-0.keras"] for name in run.params.final_models}
+    assert inference.export_models(fresh, trainings) == files
+    assert fresh.is_whole("models")
+    assert sorted(path.name for path in (fresh.folder / "models").iterdir()) == [
+        "mejorado-0.keras",
+        "original-0.keras",
+    ]
 
 
 def test_the_command_is_quiet_and_exits_with_one(run, images):

@@ -59,22 +59,15 @@ def predict(arguments: argparse.Namespace) -> int:
     """Clasifica radiografías con la red elegida de una ejecución."""
     from neumo.predict import predict_paths
 
-    output = Path(arguments.output) if arguments.output else None
-    try:
-        if arguments.explain:
-            Path(arguments.explain).mkdir(parents=True, exist_ok=True)
-        if output:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.open("a").close()  # si no se puede escribir, que se sepa antes de predecir
-    except OSError as error:
-        raise NeumoError(
-            f"No se puede escribir en «{error.filename}» ({error.strerror}): elija otro sitio."
-        ) from None
+    for path, is_folder in ((arguments.output, False), (arguments.explain, True)):
+        if path:
+            _check_writable(Path(path).absolute(), is_folder=is_folder)
     table, unreadable = predict_paths(
         Path(arguments.run), arguments.paths, model=arguments.model, explain=arguments.explain
     )
-    if output:
-        table.to_csv(output, index=False)
+    if arguments.output:
+        Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(arguments.output, index=False)
         print(f"{len(table)} predicciones en {arguments.output}")
     else:
         print(table.to_csv(index=False), end="")
@@ -83,12 +76,19 @@ def predict(arguments: argparse.Namespace) -> int:
     return 1 if unreadable else 0
 
 
+def _check_writable(path: Path, *, is_folder: bool) -> None:
+    """Comprueba antes de predecir que en `path` se podrá escribir; no crea ni toca nada."""
+    place = next(there for there in (path, *path.parents) if os.path.exists(there))
+    if place.is_dir() != (is_folder or place != path) or not os.access(place, os.W_OK):
+        raise NeumoError(f"No se puede escribir en «{path}»: elija otro sitio.")
+
+
 def verify(arguments: argparse.Namespace) -> int:
     """Verifica una carpeta de imágenes sin entrenar nada."""
-    from neumo.data import manifest, verify
+    from neumo.data import manifest, sources, verify
 
-    folder = Path(arguments.folder)
-    table = manifest.scan(folder, class_names=tuple(arguments.class_names))
+    folder = sources.find_images(Path(arguments.folder), class_names=arguments.class_names)
+    table = manifest.scan(folder, class_names=arguments.class_names)
     inspection = verify.inspect(table, folder)
     excluded = inspection[inspection["excluded"]]
     print(f"{len(table)} imágenes; {len(excluded)} excluidas.")
