@@ -92,7 +92,7 @@ def image_sizes(flags: "pd.DataFrame", *, target: int, ax: "Axes | None" = None)
     Parameters
     ----------
     flags : DataFrame
-        El de `neumo.verify.atypical`.
+        El de `neumo.data.verify.atypical`.
     target : int
         Lado, en píxeles, al que se llevan todas: se marca con una cruz.
     """

@@ -93,13 +93,15 @@ def _label_above(ax: "Axes", marks: Sequence[tuple[str, float, float, str]]) -> 
 
 def lr_seeds(curves: "pd.DataFrame", *, ax: "Axes | None" = None) -> "Axes":
     """Dibuja la curva suavizada de cada semilla; `curves` trae `seed`, `learning_rate` y `smoothed`."""
+    import seaborn as sns
+
     ax = new_axes(ax, (7.6, 3.2))
     limits = [_calm_limits(curve, "smoothed") for _, curve in curves.groupby("seed")]
-    for _, curve in curves.groupby("seed", sort=False):
-        ax.plot(curve["learning_rate"], curve["smoothed"], color=NORMAL, linewidth=1.6, alpha=0.7)
+    sns.lineplot(
+        curves, x="learning_rate", y="smoothed", units="seed", estimator=None, linewidth=1.6, alpha=0.7, ax=ax
+    )
     ax.set(xscale="log", ylim=(min(low for low, _ in limits), max(high for _, high in limits)))
-    ax.set_ylabel("Pérdida suavizada")
-    ax.set_title(f"{curves['seed'].nunique()} semillas")
+    ax.set(ylabel="Pérdida suavizada", title=f"{curves['seed'].nunique()} semillas")
     return ax
 
 
@@ -117,28 +119,28 @@ def lr_agreement(
     ax : Axes, optional
         Ejes donde dibujar.
     """
+    import seaborn as sns
+
     ax = new_axes(ax, (7.6, 2.2))
     rules = list(RULE_NAMES)
-    for rule, group in suggestions.dropna(subset="learning_rate").groupby("rule"):
-        rates, row = group["learning_rate"].to_numpy(), rules.index(rule)
-        ax.hlines(row, rates.min(), rates.max(), color=NORMAL, linewidth=5, alpha=0.2, capstyle="round")
-        ax.plot(rates, np.full(len(rates), row), "o", color=NORMAL, markersize=6, markeredgecolor="white")
+    look = {"color": NORMAL, "size": 6, "jitter": False, "edgecolor": "white", "linewidth": 1}
+    answered = suggestions.dropna(subset="learning_rate")
+    sns.stripplot(answered, x="learning_rate", y="rule", order=rules, **look, ax=ax)
+    spans = answered.groupby("rule")["learning_rate"].agg(["min", "max"]).reindex(rules)
+    ax.hlines(range(len(rules)), spans["min"], spans["max"], color=NORMAL, lw=5, alpha=0.2, capstyle="round")
     marks = sorted((references or {}).items(), key=lambda mark: -mark[1])
     for place, (label, rate) in enumerate(marks):
         row = len(rules) + 0.55 * place
         ax.plot([rate, rate], [-0.5, row], color=ACCENT, linewidth=0.9, linestyle=":")
         ax.text(rate, row, f" {label}", color=ACCENT, fontsize=8.5, va="center")
     ax.set(xscale="log", yticks=range(len(rules)), yticklabels=RULE_NAMES.values())
-    ax.set_ylim(len(rules) - 0.4 + 0.55 * len(marks), -0.6)
+    ax.set(ylim=(len(rules) - 0.4 + 0.55 * len(marks), -0.6), ylabel="")
     ax.set_xlabel("Tasa de aprendizaje (escala logarítmica)")
     return ax
 
 
 def lr_repeat(
-    curves: "pd.DataFrame",
-    suggestions: "pd.DataFrame",
-    *,
-    references: Mapping[str, float] | None = None,
+    curves: "pd.DataFrame", suggestions: "pd.DataFrame", *, references: Mapping[str, float] | None = None
 ) -> np.ndarray:
     """Pone `lr_seeds` sobre `lr_agreement` con el mismo eje de tasas; devuelve los dos Axes."""
     axes = new_grid(2, 1, (7.6, 5.6), sharex=True, height_ratios=[3, 3])[:, 0]
@@ -180,12 +182,15 @@ def learning_curves(history: "pd.DataFrame", *, majority: float | None = None) -
 
 
 def _training_lines(column: np.ndarray, history: "pd.DataFrame") -> None:
+    import seaborn as sns
+
     last = history["epoch"].max()
     look = {"linewidth": 2.0 if history["seed"].nunique() == 1 else 1.1, "marker": "o" if last < 4 else ""}
-    for _, one in history.groupby("seed", sort=False):
-        for ax, metric in zip(column, ("loss", "accuracy"), strict=True):
-            ax.plot(one["epoch"], one[metric], color=GREY, markersize=4, **look)
-            ax.plot(one["epoch"], one[f"val_{metric}"], color=ACCENT, markersize=4, **look)
+    look |= {"units": "seed", "estimator": None, "markersize": 4, "markeredgewidth": 0}
+    for ax, metric in zip(column, ("loss", "accuracy"), strict=True):
+        sns.lineplot(history, x="epoch", y=metric, color=GREY, **look, ax=ax)
+        sns.lineplot(history, x="epoch", y=f"val_{metric}", color=ACCENT, **look, ax=ax)
+        ax.set(xlabel="", ylabel="")
     column[1].set_xlim(0.6, last + 0.4)
     column[1].xaxis.get_major_locator().set_params(integer=True, nbins=5, min_n_ticks=1)
 
@@ -204,13 +209,10 @@ def _plain_log_ticks(ax: "Axes") -> None:
 def _training_legend(figure: Any, majority: float | None) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [
-        Line2D([], [], color=GREY, label="entrenamiento"),
-        Line2D([], [], color=ACCENT, label="validación"),
-    ]
+    looks = {"entrenamiento": (GREY, "-"), "validación": (ACCENT, "-")}
     if majority is not None:
-        label = f"responder siempre lo mismo ({majority:.3f})"
-        handles.append(Line2D([], [], color=GREY, linestyle=":", label=label))
+        looks[f"responder siempre lo mismo ({majority:.3f})"] = (GREY, ":")
+    handles = [Line2D([], [], color=color, ls=style, label=name) for name, (color, style) in looks.items()]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
 
 

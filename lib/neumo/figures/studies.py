@@ -105,18 +105,14 @@ def _by_mode(table: "pd.DataFrame") -> dict[str, Any]:
 
 
 def batchnorm_modes(
-    metrics: "pd.DataFrame",
-    *,
-    metric: str = "accuracy",
-    majority: float | None = None,
-    ax: "Axes | None" = None,
+    metrics: "pd.DataFrame", *, majority: float | None = None, ax: "Axes | None" = None
 ) -> "Axes":
     """Dibuja qué acierta la misma red, época a época, según las estadísticas con que normaliza.
 
     Parameters
     ----------
     metrics : DataFrame
-        La de `neumo.studies.anatomy.lag_metrics`: `epoch`, `mode` y la métrica.
+        La de `neumo.studies.anatomy.lag_metrics`: `epoch`, `mode` y `accuracy`.
     majority : float, optional
         Lo que acierta quien responde siempre la clase mayoritaria.
     """
@@ -124,7 +120,7 @@ def batchnorm_modes(
 
     ax = new_axes(ax, (6.4, 3.4))
     look = {"marker": "o", "markersize": 7, "markeredgewidth": 0, "linewidth": 2}
-    sns.lineplot(metrics, x="epoch", y=metric, **_by_mode(metrics), **look, ax=ax)
+    sns.lineplot(metrics, x="epoch", y="accuracy", **_by_mode(metrics), **look, ax=ax)
     if majority is not None:
         ax.axhline(majority, color=GREY, linewidth=0.9, linestyle=":", label="responder siempre lo mismo")
     ax.set(xlabel="Época", ylabel="Exactitud en validación", ylim=(None, 1.01))
@@ -190,13 +186,7 @@ def logit_spread(logits: "pd.DataFrame", *, limit: float | None = None, ax: "Axe
     return ax
 
 
-def ablation(
-    table: "pd.DataFrame",
-    *,
-    labels: Mapping[str, str],
-    metric: str = "balanced_accuracy",
-    ax: "Axes | None" = None,
-) -> "Axes":
+def ablation(table: "pd.DataFrame", *, labels: Mapping[str, str], ax: "Axes | None" = None) -> "Axes":
     """Dibuja cada receta de la ablación leída de tres maneras; un punto por semilla.
 
     Parameters
@@ -213,7 +203,7 @@ def ablation(
     readings["recomputed threshold"] = "umbral y normalización recalculada"
     reading = (table["statistics"] + " " + table["decision"]).map(readings)
     sns.stripplot(
-        table, x=metric, y=table["model"].map(labels), hue=reading, hue_order=list(readings.values()),
+        table, x="balanced_accuracy", y=table["model"].map(labels), hue=reading, hue_order=list(readings.values()),
         palette=[GREY, ACCENT, NORMAL], dodge=True, jitter=False, size=6.5, edgecolor="white", linewidth=0.8, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="Exactitud equilibrada en validación", ylabel="", xlim=(None, 1.01))
