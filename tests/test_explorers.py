@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from neumo.params import Augmentation
-from neumo.progress import VARIABLE
 from neumo.teaching import explorers
 
 mpl.use("agg")
@@ -67,8 +66,3 @@ def test_every_kind_can_be_browsed_past_its_last_page(panels, kind):
     kinds, page, words, _ = panels["errors"]().children
     kinds.value, page.value = kind, 40
     assert words.value in {"1 imágenes; página 1", "2 imágenes; página 1"}
-
-
-def test_nothing_is_drawn_while_the_report_is_made(panels, monkeypatch):
-    monkeypatch.setenv(VARIABLE, "progreso.log")
-    assert [make() for make in panels.values()] == [None] * 4

@@ -90,14 +90,19 @@ def modules_digest(modules: Iterable[str]) -> str:
     return digest({name: _code(name) for name in modules})
 
 
-@functools.cache
 def _code(module: str) -> list[str]:
-    tree = ast.parse(_SOURCES[f"{module}.py"])
+    data = [_SOURCES[name] for name in map(f"{module}.{{}}".format, ("yaml", "md")) if name in _SOURCES]
+    return [_syntax(_SOURCES[f"{module}.py"]), *(hashlib.sha256(part).hexdigest() for part in data)]
+
+
+@functools.cache
+def _syntax(source: bytes) -> str:
+    """Resume el árbol sintáctico de un archivo, con sus cadenas de documentación vacías."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             value = body[0].value
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
                 body[0].value = ast.Constant("")
-    data = [_SOURCES[name] for name in map(f"{module}.{{}}".format, ("yaml", "md")) if name in _SOURCES]
-    return [hashlib.sha256(part).hexdigest() for part in (ast.dump(tree).encode(), *data)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 from neumo.errors import NeumoError
 from neumo.modules import closure, digest, imported
 from neumo.params import USED_BY, Params
-from neumo.report.cells import assignments, check_form
+from neumo.report.cells import INTERACTIVE_TAG, assignments, check_form
 from neumo.run import ARTEFACTS, project_root
 
 _LAST = ("14", "00")  # las conclusiones y el resumen leen a todos los demás
@@ -97,7 +97,7 @@ def read_chapter(path: Path) -> Chapter:
 def _describe(path: Path, cells: list[dict[str, Any]]) -> Chapter:
     trees, declared = [], []
     for cell in cells:
-        if cell["cell_type"] == "code":
+        if cell["cell_type"] == "code" and INTERACTIVE_TAG not in cell["metadata"].get("tags", []):
             place = f"la celda «{cell['id']}» de {path.name}"
             trees.append(_parse(cell["source"], place))
             if "parameters" in cell["metadata"].get("tags", []):

@@ -8,6 +8,7 @@ from typing import Any
 
 from neumo.errors import NeumoError
 from neumo.progress import USES, VARIABLE
+from neumo.report.cells import INTERACTIVE_TAG
 from neumo.run import Run, project_root
 
 # Lo que se fija antes de que arranque el núcleo: TensorFlow no se puede callar después.
@@ -75,6 +76,7 @@ def execute_chapter(
             language="python",
             kernel_manager_class=_kernel_manager(log, environment),
             progress_bar=False,
+            skip_cells_with_tag=INTERACTIVE_TAG,
             cwd=project_root(),
         )
     except (PapermillException, DeadKernelError, OSError) as error:

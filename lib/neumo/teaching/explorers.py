@@ -1,16 +1,13 @@
-"""Mandos para JupyterLab sobre lo que en el informe es una figura fija; al hacer el informe no dibujan nada."""
+"""Mandos para JupyterLab sobre lo que en el informe es una figura fija; al hacer el informe, sus celdas no se ejecutan."""
 
 import functools
 import io
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from neumo.progress import VARIABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,14 +23,11 @@ RANGES = ("rotation_range", "width_shift_range", "height_shift_range", "shear_ra
 
 
 def _interactive(explorer: Callable) -> Callable:
-    """Calla al explorador mientras se hace el informe, que es cuando hay archivo de progreso."""
+    """Convierte lo que da un explorador (cómo se dibuja y sus mandos) en el panel que JupyterLab muestra."""
 
     @functools.wraps(explorer)
-    def wrapped(*arguments: Any, **options: Any) -> "VBox | None":
-        if os.environ.get(VARIABLE):
-            return None
-        draw, controls = explorer(*arguments, **options)
-        return _panel(draw, controls)
+    def wrapped(*arguments: Any, **options: Any) -> "VBox":
+        return _panel(*explorer(*arguments, **options))
 
     return wrapped
 
