@@ -230,6 +230,15 @@ def test_learning_curves_have_a_column_per_model_and_the_majority():
     assert "responder siempre lo mismo (0.740)" in [t.get_text() for t in axes[0, 0].figure.legends[0].texts]
 
 
+def test_curves_of_a_network_that_diverged_from_the_start_are_empty_and_do_not_fail(range_test):
+    history = pd.DataFrame({"model": ["a", "b"], "seed": 0, "epoch": 1, "loss": [0.5, np.nan]})
+    history = history.assign(val_loss=history["loss"], accuracy=0.5, val_accuracy=0.5)
+    assert learning_figures.learning_curves(history).shape == (2, 2)
+    curves, suggestions = range_test
+    silent = suggestions.assign(learning_rate=np.nan)
+    assert len(learning_figures.lr_repeat(curves.assign(smoothed=np.nan), silent)) == 2
+
+
 def test_network_draws_a_block_per_layer():
     shapes = ["62 × 62 × 32", "31 × 31 × 32", "4608", "1"]
     types = ["Conv2D", "MaxPooling2D", "Flatten", "Dense"]

@@ -29,9 +29,8 @@ def class_counts(tables: "Mapping[str, pd.DataFrame]") -> np.ndarray:
 
     grid = new_grid(1, len(tables), (3.8 * len(tables), 3.2))
     for ax, (title, counts) in zip(grid.flat, tables.items(), strict=True):
-        tidy = (
-            counts.rename(index=DATA).rename_axis("x").reset_index().melt("x", list(CLASS_COLOURS), "label")
-        )
+        tidy = counts[list(CLASS_COLOURS)].rename(index=DATA).rename_axis("x")
+        tidy = tidy.melt(var_name="label", ignore_index=False).reset_index()
         sns.barplot(tidy, x="x", y="value", hue="label", palette=CLASS_COLOURS, saturation=1, ax=ax)
         for bars in ax.containers:
             ax.bar_label(bars, fontsize=9, padding=2)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 from neumo.figures.style import CLASS_COLOURS, GREY, NORMAL, PNEUMONIA, SERIES, new_axes, new_grid, spread
 from neumo.words import METRICS, with_interval
 
+_NOTE = {"color": GREY, "fontsize": 8.5}
 _PROBABILITY_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
@@ -107,8 +108,7 @@ def precision_recall(
     ax = new_axes(ax, (4.6, 4.4))
     if prevalence is not None:
         ax.axhline(prevalence, color=GREY, linewidth=0.9, linestyle=":")
-        look = {"textcoords": "offset points", "color": GREY, "fontsize": 8.5}
-        ax.annotate("prevalencia", (0, prevalence), (4, -11), **look)
+        ax.annotate("prevalencia", (0, prevalence), (4, -11), textcoords="offset points", **_NOTE)
     _curve(ax, curve["recall"], curve["precision"], band, point, label)
     ax.set(xlabel="Sensibilidad", ylabel="Precisión (valor predictivo positivo)", aspect="equal")
     return ax
@@ -179,8 +179,7 @@ def intervals(
             ax.plot([], [], "o-", color=color, label=name)
     for row, item in enumerate(table.itertuples() if by is None else ()):
         text, place = with_interval(item.value, item.low, item.high), (1.02, row)
-        where = {"xycoords": ("axes fraction", "data"), "va": "center"}
-        ax.annotate(text, place, fontsize=8.5, color=GREY, **where)
+        ax.annotate(text, place, xycoords=("axes fraction", "data"), va="center", **_NOTE)
     shown = {**METRICS, **(labels or {})}
     ax.set(yticks=range(len(names)), yticklabels=[shown.get(name, name) for name in names])
     ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="Valor e intervalo de confianza del 95 %")
@@ -263,7 +262,7 @@ def thresholds(
     for value, place in zip(shared, spread(list(shared), 0.16), strict=True):
         ax.axvline(value, color=GREY, linewidth=0.9, linestyle=":")
         arrow = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7}
-        look = {"ha": "center", "va": "bottom", "fontsize": 8.5, "color": GREY, "arrowprops": arrow}
+        look = {"ha": "center", "va": "bottom", "arrowprops": arrow, **_NOTE}
         ax.annotate(
             "\n".join(shared[value]), (value, 1.02), (place, 1.07), textcoords="axes fraction", **look
         )
@@ -290,7 +289,7 @@ def predictive_values(
     sns.lineplot(curves, palette=[PNEUMONIA, NORMAL], dashes=False, linewidth=2, ax=ax)
     if observed is not None:
         ax.axvline(observed, color=GREY, linewidth=0.9, linestyle=":")
-        options = {"textcoords": "offset points", "ha": "right", "color": GREY, "fontsize": 8.5}
+        options = {"textcoords": "offset points", "ha": "right", **_NOTE}
         ax.annotate("en estos datos", (observed, 0.03), (-4, 0), **options)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Prevalencia de neumonía", ylabel="Proporción")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)

@@ -93,13 +93,10 @@ def _label_above(ax: "Axes", marks: Sequence[tuple[str, float, float, str]]) -> 
 
 def lr_seeds(curves: "pd.DataFrame", *, ax: "Axes | None" = None) -> "Axes":
     """Dibuja la curva suavizada de cada semilla; `curves` trae `seed`, `learning_rate` y `smoothed`."""
-    import seaborn as sns
-
     ax = new_axes(ax, (7.6, 3.2))
     limits = [_calm_limits(curve, "smoothed") for _, curve in curves.groupby("seed")]
-    sns.lineplot(
-        curves, x="learning_rate", y="smoothed", units="seed", estimator=None, linewidth=1.6, alpha=0.7, ax=ax
-    )
+    for _, curve in curves.groupby("seed", sort=False):
+        ax.plot(curve["learning_rate"], curve["smoothed"], color=NORMAL, linewidth=1.6, alpha=0.7)
     ax.set(xscale="log", ylim=(min(low for low, _ in limits), max(high for _, high in limits)))
     ax.set(ylabel="Pérdida suavizada", title=f"{curves['seed'].nunique()} semillas")
     return ax
@@ -182,15 +179,12 @@ def learning_curves(history: "pd.DataFrame", *, majority: float | None = None) -
 
 
 def _training_lines(column: np.ndarray, history: "pd.DataFrame") -> None:
-    import seaborn as sns
-
     last = history["epoch"].max()
     look = {"linewidth": 2.0 if history["seed"].nunique() == 1 else 1.1, "marker": "o" if last < 4 else ""}
-    look |= {"units": "seed", "estimator": None, "markersize": 4, "markeredgewidth": 0}
-    for ax, metric in zip(column, ("loss", "accuracy"), strict=True):
-        sns.lineplot(history, x="epoch", y=metric, color=GREY, **look, ax=ax)
-        sns.lineplot(history, x="epoch", y=f"val_{metric}", color=ACCENT, **look, ax=ax)
-        ax.set(xlabel="", ylabel="")
+    for _, one in history.groupby("seed", sort=False):
+        for ax, metric in zip(column, ("loss", "accuracy"), strict=True):
+            ax.plot(one["epoch"], one[metric], color=GREY, markersize=4, **look)
+            ax.plot(one["epoch"], one[f"val_{metric}"], color=ACCENT, markersize=4, **look)
     column[1].set_xlim(0.6, last + 0.4)
     column[1].xaxis.get_major_locator().set_params(integer=True, nbins=5, min_n_ticks=1)
 

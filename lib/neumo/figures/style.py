@@ -8,16 +8,15 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
 NORMAL = "#0072B2"
 PNEUMONIA = "#D55E00"
 ACCENT = PNEUMONIA
 GREY = "#6b7280"
+CLASS_COLOURS = {"NORMAL": NORMAL, "PNEUMONIA": PNEUMONIA}
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe e Ito, 2008
 _STYLE = {
-    "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
-    "axes.labelsize": 10,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
     "legend.fontsize": 9,
@@ -57,9 +56,6 @@ def new_grid(rows: int, columns: int, size: tuple[float, float], **options: Any)
     return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)[1]
 
 
-CLASS_COLOURS = {"NORMAL": NORMAL, "PNEUMONIA": PNEUMONIA}
-
-
 def spread(positions: Sequence[float], gap: float) -> np.ndarray:
     """Separa posiciones en [0, 1] al menos `gap`, sin cambiar su orden y moviéndolas poco: sitio para rótulos.
 
@@ -75,9 +71,6 @@ def spread(positions: Sequence[float], gap: float) -> np.ndarray:
         placed[i] = max(placed[i], placed[i - 1] + gap)
     placed = np.minimum(placed, 1 - gap * np.arange(len(placed))[::-1])
     return placed[np.argsort(order)]
-
-
-SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe e Ito, 2008
 
 
 def blend(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
