@@ -2,105 +2,22 @@
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CLASSES = ("NORMAL", "PNEUMONIA")
-METRICS = {
-    "accuracy": "exactitud",
-    "balanced_accuracy": "exactitud equilibrada",
-    "sensitivity": "sensibilidad",
-    "specificity": "especificidad",
-    "precision": "valor predictivo positivo (precisión)",
-    "npv": "valor predictivo negativo",
-    "f1": "F1 de PNEUMONIA",
-    "mcc": "correlación de Matthews",
-    "auc": "AUC",
-    "average_precision": "precisión media",
-    "log_loss": "entropía cruzada",
-    "brier": "Brier",
-}
-HEADERS = {
-    **METRICS,
-    "balanced_accuracy": "equilibrada",
-    "precision": "precisión",
-    "npv": "v. p. negativo",
-    "f1": "F1",
-    "log_loss": "entropía",
-    "model": "modelo",
-    "seed": "semilla",
-    "seeds": "semillas",
-    "partition": "partición",
-    "n": "imágenes",
-    "metric": "métrica",
-    "value": "valor",
-    "low": "desde",
-    "high": "hasta",
-    "method": "método",
-    "patients": "pacientes",
-    "threshold": "umbral",
-    "policy": "política",
-    "decision": "lectura",
-    "subgroup": "subgrupo",
-    "prevalence": "prevalencia",
-    "ppv": "v. p. positivo",
-    "probability": "probabilidad",
-    "epochs": "épocas",
-    "seconds": "segundos",
-    "path": "archivo",
-    "temperature": "temperatura",
-    "ece_before": "ECE",
-    "log_loss_before": "entropía",
-    "brier_before": "Brier",
-    "ece_after": "ECE (T)",
-    "log_loss_after": "entropía (T)",
-    "brier_after": "Brier (T)",
-}
-PARTITIONS = {"train": "entrenamiento", "val": "validación", "test": "prueba"}
-DATA = {
-    **PARTITIONS,
-    **{"": "sin usar", "partition": "partición", "label": "clase", "path": "archivo", "total": "total"},
-    **{
-        "original_split": "conjunto oficial",
-        "reason": "motivo",
-        "images": "imágenes",
-        "patients": "pacientes",
-    },
-    **{
-        "corrupt": "ilegibles",
-        "near_empty": "casi vacías",
-        "duplicate": "copias",
-        "conflict": "en dos clases",
-    },
-    **{
-        "excluded": "excluidas",
-        "enlarged": "menores",
-        "off_target": "de otro tamaño",
-        "odd_aspect": "proporción rara",
-    },
-    **{
-        "mean": "media",
-        "low": "mínimo",
-        "high": "máximo",
-        "width": "ancho",
-        "height": "alto",
-        "mode": "modo",
-    },
-    **{"aspect": "proporción", "shortest": "lado menor"},
-}
-"""Palabras de las tablas y figuras del conjunto de datos y de su verificación."""
-POLICIES = {
-    "fixed": "fijo",
-    "youden": "Youden",
-    "f1": "mejor F1",
-    "sensitivity": "sensibilidad",
-    "specificity": "especificidad",
-    "cost": "coste",
-}
+_WORDS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+METRICS: dict[str, str] = _WORDS["metrics"]
+HEADERS: dict[str, str] = METRICS | _WORDS["headers"]
+PARTITIONS: dict[str, str] = _WORDS["partitions"]
+DATA: dict[str, str] = PARTITIONS | _WORDS["data"]
+POLICIES: dict[str, str] = _WORDS["policies"]
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
