@@ -1,11 +1,7 @@
 """El grafo del informe, con doit: un capítulo se rehace cuando cambia algo de lo que lo determina, y solo entonces."""
 
-import contextlib
-import sys
-import threading
-import time
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +10,12 @@ from neumo.data.sources import prepare
 from neumo.errors import NeumoError
 from neumo.hardware import has_bfloat16
 from neumo.modules import closure, digest, modules_digest
-from neumo.params import Params
 from neumo.report.chapters import Chapter, read_chapters
+from neumo.report.console import announce_duration, progress_shown, reporter
 from neumo.report.execute import execute_chapter
 from neumo.run import ARTEFACTS, Run, file_digest, inherited_parameters, versions
 
 _TEMPLATE = Path(__file__).with_name("template")
-_PIXELS_PER_SECOND = 2e6
 
 
 def executed_path(chapter: Chapter, run: Run) -> Path:
@@ -171,64 +166,6 @@ def _loader(chapters: list[Chapter], run: Run, reporter: type, failures: list[st
     return Loader()
 
 
-def _reporter(total: int, failures: list[str]) -> type:
-    class Reporter:
-        """Cuenta en español qué capítulo empieza, cuál termina y cuántos quedan."""
-
-        desc = "español"
-
-        def __init__(self, outstream: Any, options: dict) -> None:
-            self.done, self.started = 0, {}
-
-        def _line(self, task: Any, text: str) -> None:
-            sys.stdout.write(f"[{self.done:2d}/{total}] {task.name}: {text}\n")
-            sys.stdout.flush()
-
-        def execute_task(self, task: Any) -> None:
-            self.started[task.name] = time.monotonic()
-            self._line(task, "empieza")
-
-        def add_success(self, task: Any) -> None:
-            self.done += 1
-            seconds = time.monotonic() - self.started[task.name]
-            left = total - self.done
-            self._line(task, f"hecho en {seconds:.0f} s" + (f"; quedan {left}" if left else ""))
-
-        def skip_uptodate(self, task: Any) -> None:
-            self.done += 1
-
-        def runtime_error(self, message: str) -> None:
-            failures.append(message)
-
-        def __getattr__(self, name: str) -> Any:
-            return lambda *args, **kwargs: None
-
-    return Reporter
-
-
-@contextlib.contextmanager
-def _progress_shown(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("")
-    stop = threading.Event()
-
-    def follow() -> None:
-        with path.open(encoding="utf-8") as file:
-            while not stop.wait(0.3):
-                for line in file:
-                    sys.stdout.write(f"        {line}")
-                sys.stdout.flush()
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        path.unlink(missing_ok=True)
-
-
 def needed(chapters: list[Chapter], number: str) -> list[Chapter]:
     """Devuelve, en orden, un capítulo y los que escriben, directa o indirectamente, lo que él lee."""
     writers = {name: chapter for chapter in chapters for name in chapter.writes}
@@ -239,45 +176,6 @@ def needed(chapters: list[Chapter], number: str) -> list[Chapter]:
             found.add(chapter.number)
             pending += [writers[name] for name in chapter.reads if name in writers]
     return [chapter for chapter in chapters if chapter.number in found]
-
-
-def estimated_minutes(
-    params: Params, images: int, *, written: Collection[str] = ("attempts", "final")
-) -> float:
-    """Estima los minutos de entrenamiento de unos capítulos, sin nada en la caché.
-
-    Parameters
-    ----------
-    params : Params
-    images : int
-        Imágenes que hay en total.
-    written : collection of str
-        Artefactos que se van a escribir: con `attempts` se entrenan los intentos y con `final`, los modelos finales.
-
-    Notes
-    -----
-    Cuenta píxeles por época. La red de 13 capas recorre unos 2 millones de píxeles por segundo en dos núcleos (medido
-    de 64 a 224 píxeles); es un orden de magnitud, no una promesa.
-    """
-    planned = [(attempt, 1) for attempt in params.tried() if "attempts" in written]
-    planned += [
-        (params.experiment(n), len(params.final_seeds)) for n in params.final_models if "final" in written
-    ]
-    pixels = sum(e.epochs * n * images * (1 - params.val_fraction) * e.image_size**2 for e, n in planned)
-    return pixels / _PIXELS_PER_SECOND / 60
-
-
-def _announce_duration(run: Run, chapters: list[Chapter]) -> None:
-    images = len(run.path("listing").read_text().splitlines()) - 1
-    written = {name for chapter in chapters for name in chapter.writes}
-    minutes = estimated_minutes(run.params, images, written=written)
-    if minutes > 5:
-        shown = f"{minutes / 60:.1f} horas" if minutes > 90 else f"{minutes:.0f} minutos"
-        print(
-            f"Entrenar lo que esta orden pide lleva del orden de {shown} en dos núcleos, menos lo que ya esté hecho. Se "
-            "puede parar y seguir.",
-            flush=True,
-        )
 
 
 def build(run: Run, *, until: str | None = None) -> Path:
@@ -308,10 +206,10 @@ def build(run: Run, *, until: str | None = None) -> Path:
     wanted = needed(chapters, until) if until else chapters
     failures: list[str] = []
     try:
-        with locked(run.folder / ".lock", wait=False), _progress_shown(run.folder / "progress.log"):
+        with locked(run.folder / ".lock", wait=False), progress_shown(run.folder / "progress.log"):
             prepare(run)
-            _announce_duration(run, wanted)
-            reporter = _reporter(len(wanted) + (until is None), failures)
+            announce_duration(run, wanted)
+            reporter = reporter(len(wanted) + (until is None), failures)
             loader = _loader(chapters, run, reporter, failures)
             selected = [chapter.path.stem for chapter in wanted] if until else []
             code = DoitMain(loader, config_filenames=()).run(["run", *selected])
