@@ -178,8 +178,8 @@ def intervals(
         if name is not None:
             ax.plot([], [], "o-", color=color, label=name)
     for row, item in enumerate(table.itertuples() if by is None else ()):
-        text, place = with_interval(item.value, item.low, item.high), (1.02, row)
-        ax.annotate(text, place, xycoords=("axes fraction", "data"), va="center", **_NOTE)
+        text = with_interval(item.value, item.low, item.high)
+        ax.annotate(text, (1.02, row), xycoords=("axes fraction", "data"), va="center", **_NOTE)
     shown = {**METRICS, **(labels or {})}
     ax.set(yticks=range(len(names)), yticklabels=[shown.get(name, name) for name in names])
     ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="Valor e intervalo de confianza del 95 %")

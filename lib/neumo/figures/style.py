@@ -93,4 +93,4 @@ def blend(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
     values = np.asarray(small.resize(grey.shape[::-1], Image.Resampling.BILINEAR))
     color = colormaps["inferno"](values)[..., :3] * 255
     weight = 0.65 * values[..., None]
-    return np.uint8(np.rint((1 - weight) * grey[..., None] + weight * color))
+    return np.rint((1 - weight) * grey[..., None] + weight * color).astype(np.uint8)
