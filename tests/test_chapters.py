@@ -43,7 +43,15 @@ def test_a_chapter_says_what_it_reads_writes_and_uses(tmp_path):
     [
         *(
             ({"parameters": f"seed = 1\n{line}"}, f"celda «parametros» de 03_uno.ipynb, «{line}»")
-            for line in ("import os", "a, b = 1, 2", "a = b = 1", "size = int(3)", "size: int", "seed += 1")
+            for line in (
+                "import os",
+                "a, b = 1, 2",
+                "a = b = 1",
+                "b = int(3)",
+                "size: int",
+                "seed += 1",
+                "%pwd",
+            )
         ),
         ({"title": "Uno\n\nLee: nada."}, "03_uno.ipynb («titulo»)"),
         ({"prose": "![una placa](attachment:a.png)"}, "«prosa» de 03_uno.ipynb no está"),

@@ -63,21 +63,22 @@ def assignments(source: str, *, place: str) -> dict[str, tuple[Any, str]]:
     >>> assignments("seed: int = 3  # semilla", place="la celda")
     {'seed': (3, 'semilla')}
     """
-    lines, found = source.splitlines(), {}
-    for node in ast.parse(source).body:
-        first, last = lines[node.lineno - 1], lines[node.end_lineno - 1]
-        try:
+    lines, found, first = source.splitlines(), {}, ""
+    try:
+        for node in ast.parse(source).body:
+            first, last = lines[node.lineno - 1], lines[node.end_lineno - 1]
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-                    value = ast.literal_eval(node.value)
+                    comment = first.partition("  # ")[2] or last.partition("  # ")[2]
+                    found[name] = (ast.literal_eval(node.value), comment)
                 case _:
                     raise ValueError
-        except (ValueError, TypeError):
-            raise NeumoError(
-                f"En {place}, «{first}» no es un parámetro: cada línea ha de ser «nombre = valor», con un número, un texto, "
-                "una lista o un grupo escritos tal cual. Lleve lo demás a otra celda."
-            ) from None
-        found[name] = (value, first.partition("  # ")[2] or last.partition("  # ")[2])
+    except (SyntaxError, ValueError, TypeError) as error:
+        line = (getattr(error, "text", None) or first).strip()
+        raise NeumoError(
+            f"En {place}, «{line}» no es un parámetro: cada línea ha de ser «nombre = valor», con un número, un texto, una "
+            "lista o un grupo escritos tal cual. Lleve lo demás a otra celda."
+        ) from None
     return found
 
 

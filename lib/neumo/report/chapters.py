@@ -81,7 +81,7 @@ def read_chapter(path: Path) -> Chapter:
     """
     try:
         cells = [
-            {**cell, "id": cell.get("id", f"n.º {number}"), "source": "".join(cell["source"])}
+            {"id": f"n.º {number}", "metadata": {}, **cell, "source": "".join(cell["source"])}
             for number, cell in enumerate(json.loads(path.read_bytes())["cells"], 1)
         ]
         check_form(cells, name=path.name)

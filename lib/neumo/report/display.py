@@ -9,7 +9,7 @@ import html
 import io
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,7 @@ class Fragment:
         return {"text/html": self.html, "text/plain": self.text}
 
 
-def markdown(
-    text: str, *, escape: bool = False, inline: bool = False, attachments: dict[str, dict] | None = None
-) -> str:
+def markdown(text: str, *, escape: bool = False, inline: bool = False, attachments: Any = None) -> str:
     """Convierte Markdown en HTML, con las matemáticas en MathML y las notas al pie de `[^clave]`.
 
     Parameters
@@ -135,24 +133,18 @@ def findings(found: Iterable[Any]) -> Fragment:
     Parameters
     ----------
     found : iterable of Finding
-        Objetos con `code`, `message` y `evidence` (texto o diccionario de cifras).
+        Objetos con `code`, `message` y `evidence` (cifras por su nombre).
     """
     found = list(found)
     if not found:
         return note("El diagnóstico no encuentra ninguno de los fallos que conoce.", kind="bien")
-    items = [
-        f'<li><code>{html.escape(f.code)}</code> {html.escape(f.message)} <span class="prueba">'
-        f"{html.escape(_evidence(f.evidence))}</span></li>"
-        for f in found
-    ]
-    text = "\n".join(f"{f.code}: {f.message}" for f in found)
-    return _box("peligro", "Diagnóstico", f"<ul>{''.join(items)}</ul>", text)
-
-
-def _evidence(evidence: Any) -> str:
-    if isinstance(evidence, Mapping):
-        return "; ".join(f"{key} = {cell_text(value)}" for key, value in evidence.items())
-    return str(evidence or "")
+    items = ""
+    for one in found:
+        evidence = "; ".join(f"{key} = {cell_text(value)}" for key, value in one.evidence.items())
+        items += f"<li><code>{html.escape(one.code)}</code> {html.escape(one.message)} "
+        items += f'<span class="prueba">{html.escape(evidence)}</span></li>'
+    text = "\n".join(f"{one.code}: {one.message}" for one in found)
+    return _box("peligro", "Diagnóstico", f"<ul>{items}</ul>", text)
 
 
 def figure(drawing: Any, id: str, *, caption: str, alt: str) -> Fragment:
@@ -273,10 +265,6 @@ def _tidy(code: str) -> str:
 
 def _check(id: str, prefix: str, caption: str, alt: str = "-") -> None:
     if not re.fullmatch(rf"{prefix}-[a-z0-9-]+", id):
-        raise NeumoError(
-            f"El identificador «{id}» no vale: debe ser «{prefix}-» seguido de minúsculas, cifras o guiones."
-        )
+        raise NeumoError(f"El identificador «{id}» ha de ser «{prefix}-» y minúsculas, cifras o guiones.")
     if not caption.strip() or not alt.strip():
-        raise NeumoError(
-            f"A «{id}» le falta el pie o el texto alternativo: escriba los dos con frases enteras."
-        )
+        raise NeumoError(f"A «{id}» le falta el pie o el texto alternativo: escríbalo, con frases enteras.")

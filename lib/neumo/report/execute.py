@@ -82,17 +82,16 @@ def execute_chapter(
     except (PapermillException, DeadKernelError, OSError) as error:
         with log.open("a", encoding="utf-8") as stream:
             stream.writelines(f"{line}\n" for line in getattr(error, "traceback", ()))
-        where = look = ""
+        where, detail = "", f"El detalle está en {os.path.relpath(log)}."
         if temporary.exists():
             os.replace(temporary, failed)
-            where, look = _failing_cell(failed), f"Abra {os.path.relpath(failed)} para verlo; el"
-        raise NeumoError(
-            f"El capítulo {notebook.stem} falló{where}: {_reason(error)} {look or 'El'} detalle está en {os.path.relpath(log)}."
-        ) from error
-    except BaseException:
+            where = _failing_cell(failed)
+            detail = f"Abra {os.path.relpath(failed)} para verlo; e{detail[1:]}"
+        raise NeumoError(f"El capítulo {notebook.stem} falló{where}: {_reason(error)} {detail}") from error
+    else:
+        os.replace(temporary, output)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    os.replace(temporary, output)
 
 
 def _failing_cell(notebook: Path) -> str:
@@ -108,5 +107,5 @@ def _reason(error: Exception) -> str:
         return value
     if name in ("DeadKernelError", "MemoryError"):
         return "el núcleo de Python murió; suele ser falta de memoria: pruebe con image_size o batch_size menores."
-    first = (value.strip().splitlines() or [""])[0]
+    first = value.strip().partition("\n")[0].rstrip(".")
     return f"{name}: {first}."

@@ -6,15 +6,9 @@ from typing import Any
 
 from neumo.cache import write_atomically
 from neumo.report.render import TEMPLATE
-from neumo.words import cell_text
+from neumo.words import METRICS, cell_text
 
-INDEX_METRICS = {
-    "accuracy": "exactitud",
-    "balanced_accuracy": "exactitud equilibrada",
-    "sensitivity": "sensibilidad",
-    "specificity": "especificidad",
-    "auc": "AUC",
-}
+INDEX_METRICS = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "auc")
 
 
 def render_index(build: Path) -> Path:
@@ -30,9 +24,8 @@ def render_index(build: Path) -> Path:
     runs = [_run_summary(path.parent) for path in sorted(build.glob("*/metrics.json"))]
     models = list(dict.fromkeys(model for run in runs for model in run["models"]))
     page = Environment(loader=FileSystemLoader(TEMPLATE), autoescape=True).get_template("ejecuciones.html.j2")
-    write_atomically(
-        build / "index.html", page.render(runs=runs, models=models, metrics=INDEX_METRICS).encode()
-    )
+    metrics = {name: METRICS[name] for name in INDEX_METRICS}
+    write_atomically(build / "index.html", page.render(runs=runs, models=models, metrics=metrics).encode())
     return build / "index.html"
 
 

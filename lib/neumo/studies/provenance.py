@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from neumo.cache import library_versions
 from neumo.params import Params
-from neumo.run import ARTEFACTS, Run, file_digest
+from neumo.run import ARTEFACTS, Run, file_digest, versions
+
+__all__ = ["changed", "durations", "flat", "hashes", "machine", "versions"]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,23 +39,18 @@ def machine() -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, str]:
-    """Versión de Python y de las bibliotecas que pueden cambiar un número."""
-    return {"python": platform.python_version(), **library_versions()}
-
-
 def hashes(run: Run) -> "pd.DataFrame":
     """Calcula la huella de cada artefacto y de cada red de la ejecución: `file`, `chapter`, `bytes` y `sha256`."""
     import pandas as pd
 
-    chapters = {file: chapter for file, chapter in ARTEFACTS.values() if chapter and chapter < "16"}
-    networks = {
-        path.relative_to(run.folder).as_posix(): "11" for path in (run.folder / "models").glob("*.keras")
-    }
+    written = [
+        (chapter, path.relative_to(run.folder).as_posix(), path)
+        for name, (_, chapter) in ARTEFACTS.items()
+        for path in (run.files(name) if "" < chapter < "16" else ())
+        if path.is_file()
+    ]
     rows = [
-        (name, chapter, (run.folder / name).stat().st_size, file_digest(run.folder / name))
-        for name, chapter in sorted({**chapters, **networks}.items(), key=lambda pair: (pair[1], pair[0]))
-        if (run.folder / name).is_file()
+        (file, chapter, path.stat().st_size, file_digest(path)) for chapter, file, path in sorted(written)
     ]
     return pd.DataFrame(rows, columns=["file", "chapter", "bytes", "sha256"])
 
@@ -97,8 +93,7 @@ def durations(run: Run) -> "pd.DataFrame":
 
     rows = []
     for path in sorted((run.folder / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        if path.name.endswith((".fallo.ipynb", ".tmp.ipynb")):
-            continue
         seconds = json.loads(path.read_bytes())["metadata"].get("papermill", {}).get("duration")
-        rows += [(path.stem, float(seconds))] if seconds else []
+        if seconds and "." not in path.stem:  # ni los que fallaron ni los que están a medias
+            rows.append((path.stem, float(seconds)))
     return pd.DataFrame(rows, columns=["chapter", "seconds"])
