@@ -155,7 +155,7 @@ def epoch(folder: Path, images: store.ImageSet, repeats: int) -> None:
     """Una época de la red de 13 capas a 224×224×3, de la imagen al gradiente, y lo que espera a los datos."""
     part = images.where(np.arange(len(images)) < 512)
     steps = len(part) // 32
-    base = Params().attempts[0].model_copy(update={"image_size": SIZE, "channels": 3})
+    base = Params().tried()[0].model_copy(update={"image_size": SIZE, "channels": 3})
     peer_model = training.compile_model(networks.build(base, SIZE, 3), base)
     peer = theirs(folder, mode="rgb", **ORIGINAL)
     # El par recibe [0, 1]; la red escala dentro, así que se le devuelven los 0..255: cuesta lo mismo a las dos.

@@ -57,3 +57,16 @@ def test_a_place_where_nothing_can_be_written_is_told_before_predicting(
     (tmp_path / "archivo").write_text("")
     assert main(["predict", "--run", str(tmp_path / "no"), option, str(tmp_path / place), str(images)]) == 2
     assert f"No se puede escribir en «{tmp_path / place}»" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["cache", "ejercicios", "interactivo", ".oculta", "otra/parte"])
+def test_a_run_cannot_take_the_name_of_another_folder_of_the_build(tmp_path, capsys, name):
+    """Con RUN=nombre, y también si el archivo de parámetros se llama así."""
+    orders = [["--params", "params/prueba.yaml", "--run", name]]
+    if "/" not in name:
+        (tmp_path / f"{name}.yaml").write_text("seed: 1\n")
+        orders.append(["--params", str(tmp_path / f"{name}.yaml")])
+    for order in orders:
+        assert main(["report", *order, "--build", str(tmp_path / "build")]) == 2
+        assert f"RUN={name}" in capsys.readouterr().err.replace("'", "")
+    assert not (tmp_path / "build").exists()

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from neumo import hardware
-from neumo.errors import NeumoError
 from neumo.learning import networks
 from neumo.params import Experiment
 from neumo.studies import architecture
@@ -36,7 +35,7 @@ def test_original_takes_l2_and_momentum_from_the_experiment():
     assert model.layers[3].momentum == 0.9
 
 
-@pytest.mark.parametrize("network", ["original", "residual", "transfer"])
+@pytest.mark.parametrize("network", ["original", "residual"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_raw_pixels_in_float32_probability_out(network, precision):
     model = networks.build(Experiment(network=network, precision=precision, width=8), 32, 1)
@@ -81,17 +80,6 @@ def test_saved_file_works_alone_in_another_process(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), model.predict(pixels(), verbose=0), atol=1e-6)
-
-
-def test_transfer_without_network_says_what_to_do(monkeypatch):
-    import keras
-
-    def offline(**options):
-        raise OSError("sin red")
-
-    monkeypatch.setattr(keras.applications, networks.BACKBONE, offline)
-    with pytest.raises(NeumoError, match=r"imagenet.*red"):
-        networks.build(Experiment(network="transfer", weights="imagenet"), 96, 1)
 
 
 def test_auto_precision_follows_the_processor(monkeypatch, tmp_path):

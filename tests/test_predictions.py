@@ -87,9 +87,12 @@ def test_model_is_chosen_on_validation_alone():
     rows = [("a", 0, "val", 0.9, 0.95), ("b", 0, "val", 0.9, 0.96), ("a", 0, "test", 1.0, 1.0),
             ("a_conjunto", -1, "val", 1.0, 1.0)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["model", "seed", "partition", "balanced_accuracy", "auc"])
+    table = table.assign(decision="threshold")
     assert choose_model(table) == "b"
+    by_argmax = table[:1].assign(model="original", decision="argmax", balanced_accuracy=1.0)
+    assert choose_model(pd.concat([by_argmax, table])) == "b"  # no tiene umbral con el que predecir
     assert choose_model(table, chosen="a") == "a"
-    diverged = pd.DataFrame([("b", 1, "val", np.nan, np.nan)], columns=table.columns)
+    diverged = pd.DataFrame([("b", 1, "val", np.nan, np.nan, "threshold")], columns=table.columns)
     assert choose_model(pd.concat([table, diverged])) == "a"
     with pytest.raises(NeumoError, match="«c»"):
         choose_model(table, chosen="c")

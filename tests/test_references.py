@@ -2,7 +2,8 @@
 
 from neumo import references
 from neumo.learning import networks
-from neumo.params import Experiment, Params, differences
+from neumo.learning.training import differences
+from neumo.params import Experiment, Params
 from neumo.studies import architecture
 
 

@@ -1,45 +1,23 @@
 """Parámetros del informe: la única fuente de nombres, tipos, límites, valores por omisión y ayuda."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from neumo.errors import NeumoError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def _field(default: Any, help_text: str, **bounds: Any) -> Any:
-    if isinstance(default, (list, BaseModel)):
-        return Field(default_factory=lambda: default, description=help_text, **bounds)
     return Field(default, description=help_text, **bounds)
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+# Ni claves de más, ni infinitos, ni un tipo por otro: `true` no es 1.
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """`seed=true` no es un 1: pydantic lo tomaría por tal."""
-        inside = value if isinstance(value, list) else [value]
-        expects_number = "bool" not in str(cls.model_fields[info.field_name].annotation)
-        if expects_number and any(isinstance(one, bool) for one in inside):
-            raise ValueError(
-                f"vale {value!r}, que es sí o no, y se esperaba otra cosa: un número, un texto o un grupo"
-            )
-        return value
+
+class _Model(BaseModel):
+    model_config = _STRICT
 
 
 def _distinct(values: list) -> list:
@@ -49,6 +27,7 @@ def _distinct(values: list) -> list:
 
 
 _Seeds = Annotated[list[Annotated[int, Field(ge=0, le=2**31 - 1)]], AfterValidator(_distinct)]
+_Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class Phantom(_Model):
@@ -82,8 +61,8 @@ class Augmentation(_Model):
 class Experiment(_Model):
     """Un entrenamiento: red, optimización y datos que ve."""
 
-    name: str = _field("experimento", "nombre", pattern=r"^[a-z][a-z0-9_]*$")
-    network: Literal["original", "residual", "transfer"] = _field("original", "arquitectura")
+    name: str = _field("experimento", "lo pone `Params.experiment`", exclude=True)
+    network: Literal["original", "residual"] = _field("original", "arquitectura")
     image_size: int | None = _field(None, "lado de la imagen en píxeles (vacío: el general)", ge=16, le=512)
     channels: Literal[1, 3] | None = _field(None, "canales (vacío: los generales)")
     learning_rate: float = _field(0.001, "tasa de aprendizaje de Adam", gt=0, le=10)
@@ -101,49 +80,8 @@ class Experiment(_Model):
     label_smoothing: float = _field(0.0, "suavizado de etiquetas", ge=0, lt=0.5)
     precision: Literal["float32", "bfloat16", "auto"] = _field("float32", "precisión del cálculo")
     width: int = _field(16, "filtros del primer bloque de la red residual", ge=4, le=128)
-    weights: Literal["imagenet"] | None = _field(None, "pesos de partida de la red `transfer`")
-    test_time_augmentation: bool = _field(
-        False, "promedia seis vistas al predecir: tres escalas y sus espejos"
-    )
+    test_time_augmentation: bool = _field(False, "predice con seis vistas: tres escalas y sus espejos")
     decision: Literal["threshold", "argmax"] = _field("threshold", "cómo se lee la salida")
-
-    @model_validator(mode="after")
-    def _warms_up_in_time(self) -> "Experiment":
-        if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"warmup_epochs ({self.warmup_epochs:g}) pasa de epochs ({self.epochs}): la tasa no llegaría a su valor"
-            )
-        return self
-
-
-# Lo que pide el fantoma, de lesiones tenues y pocas imágenes; los perfiles de radiografías reales añaden desenfoque,
-# ruido, parche y suavizado de etiquetas, que en él tapan la lesión.
-_ROBUST = Augmentation(
-    rotation_range=10,
-    width_shift_range=0.1,
-    height_shift_range=0.1,
-    shear_range=5,
-    zoom_range=0.2,
-    gamma_range=0.5,
-    brightness_range=0.1,
-    spectrum_range=1,
-)
-_IMPROVED = Experiment(
-    name="mejorado",
-    network="residual",
-    image_size=64,
-    width=24,
-    learning_rate=0.003,
-    schedule="cosine",
-    warmup_epochs=1,
-    epochs=18,
-    dropout=0.3,
-    batchnorm_momentum=0.9,
-    class_weight=True,
-    precision="auto",
-    test_time_augmentation=True,
-    augmentation=_ROBUST,
-)
 
 
 class LrFinder(_Model):
@@ -189,9 +127,7 @@ class Ablation(_Model):
 class LotShift(_Model):
     """Entrenar con un lote de adquisición y medir con el otro (capítulo 13)."""
 
-    image_size: int | None = _field(
-        64, "lado de la imagen, en píxeles (vacío: el de cada red)", ge=16, le=224
-    )
+    image_size: int | None = _field(64, "lado que ve cada red, en píxeles (vacío: el suyo)", ge=16, le=224)
     epochs: int | None = _field(10, "épocas de cada red (vacío: las suyas)", ge=1, le=500)
     seeds: _Seeds = _field([0], "semillas", min_length=1)
 
@@ -208,27 +144,22 @@ _ATTEMPTS = {
     "intento_3": {"learning_rate": 0.003, "epochs": 6},
     "intento_4": {"learning_rate": 0.005, "epochs": 6, "class_weight": True, "l2": 0.001},
 }
+_REPAIRED = {"epochs": 12, "recompute_batchnorm": True, "batchnorm_momentum": 0.9}
+_REPAIRED |= {"class_weight": True, "l2": 0.001}
+# Lo que pide el fantoma, de lesiones tenues y pocas imágenes; los perfiles de radiografías reales añaden desenfoque,
+# ruido, parche y suavizado de etiquetas, que en él tapan la lesión.
+_ROBUST = {"rotation_range": 10.0, "width_shift_range": 0.1, "height_shift_range": 0.1, "shear_range": 5.0}
+_ROBUST |= {"gamma_range": 0.5, "brightness_range": 0.1, "spectrum_range": 1.0}
+_IMPROVED = {"network": "residual", "image_size": 64, "width": 24, "dropout": 0.3, "batchnorm_momentum": 0.9}
+_IMPROVED |= {"learning_rate": 0.003, "schedule": "cosine", "warmup_epochs": 1.0, "epochs": 18}
+_IMPROVED |= {
+    "class_weight": True,
+    "precision": "auto",
+    "test_time_augmentation": True,
+    "augmentation": _ROBUST,
+}
 
-
-def attempts_by_name(attempts: Any) -> Any:
-    """Da a cada intento su nombre: el de su clave o, en una lista (como se escribía antes), el que trae dentro.
-
-    Un intento vacío (`intento_4: null`) se quita.
-    """
-    if isinstance(attempts, list):
-        named = [a if isinstance(a, dict) else {} for a in attempts]
-        if len({a.get("name") for a in named}) < len(named):
-            raise ValueError(
-                "en la lista hay intentos sin nombre o con el mismo: escriba attempts: {nombre: {…}, …}"
-            )
-        attempts = {a["name"]: a for a in named}
-    if isinstance(attempts, dict):
-        pairs = {name: a for name, a in attempts.items() if a is not None}
-        return {name: {**a, "name": name} if isinstance(a, dict) else a for name, a in pairs.items()}
-    return attempts
-
-
-_FINAL = ("original", "reparado", "mejorado")
+_Final = Literal["original", "reparado", "mejorado"]
 _SHARED = ("image_size", "channels")
 USED_BY = {
     "tried": ("attempts", *_SHARED),
@@ -248,10 +179,23 @@ def _fits(experiment: Experiment) -> bool:
     return side >= 1
 
 
-def _both_classes(counts: dict[str, int] | None) -> dict[str, int] | None:
-    if counts is not None and len(counts) < 2:
+def _both_classes(counts: dict[str, int]) -> dict[str, int]:
+    if len(counts) < 2:
         raise ValueError(f"vale {counts} y hacen falta las dos clases: NORMAL y PNEUMONIA")
     return counts
+
+
+def _has_threshold(name: Any) -> Any:
+    if name == "original":
+        raise ValueError(
+            "«original» se lee con arg-max, como entonces, y no tiene umbral: elija reparado, mejorado o auto"
+        )
+    return name
+
+
+_Counts = Annotated[
+    dict[Literal["NORMAL", "PNEUMONIA"], Annotated[int, Field(ge=1)]], AfterValidator(_both_classes)
+]
 
 
 class Params(_Model):
@@ -270,40 +214,20 @@ class Params(_Model):
     image_size: int = _field(64, "lado de la imagen que ven las redes, en píxeles", ge=16, le=512)
     channels: Literal[1, 3] = _field(1, "canales: 1 (gris) o 3 (gris repetido)")
     val_fraction: float = _field(0.2, "fracción de pacientes para validación", gt=0, lt=0.9)
-    val_counts: Annotated[dict[Literal["NORMAL", "PNEUMONIA"], int] | None, AfterValidator(_both_classes)] = (
-        _field(None, "cuentas exactas de validación por clase (manda sobre val_fraction)")
-    )
+    val_counts: _Counts | None = _field(None, "imágenes de validación por clase (manda sobre val_fraction)")
     test_fraction: float = _field(0.15, "fracción de pacientes para prueba si no hay test/", gt=0, lt=0.9)
-    attempts: Annotated[dict[str, Experiment], BeforeValidator(attempts_by_name)] = Field(
-        _ATTEMPTS, description="los intentos del informe original, por su nombre", min_length=1
+    attempts: dict[_Key, Experiment] = _field(
+        _ATTEMPTS, "los intentos del original, por su nombre", min_length=1
     )
     original_attempt: str = _field("intento_3", "intento que representa al original en la prueba")
-    repaired: Experiment = _field(
-        Experiment(
-            name="reparado",
-            recompute_batchnorm=True,
-            learning_rate=0.001,
-            epochs=12,
-            batchnorm_momentum=0.9,
-            class_weight=True,
-            l2=0.001,
-        ),
-        "la red original, reparada",
-    )
-    improved: Experiment = _field(
-        _IMPROVED,
-        "la red mejorada",
-    )
-    final_models: Annotated[list[Literal["original", "reparado", "mejorado"]], AfterValidator(_distinct)] = (
-        _field(
-            ["original", "reparado", "mejorado"],
-            "modelos que se leen una vez en la prueba, al menos dos",
-            min_length=2,
-        )
+    repaired: Experiment = _field(_REPAIRED, "la red original, reparada")
+    improved: Experiment = _field(_IMPROVED, "la red mejorada")
+    final_models: Annotated[list[_Final], AfterValidator(_distinct)] = _field(
+        list(get_args(_Final)), "modelos que se leen una vez en la prueba, al menos dos", min_length=2
     )
     final_seeds: _Seeds = _field([0, 1, 2], "semillas de los modelos finales", min_length=1)
-    chosen_model: Literal["auto", "original", "reparado", "mejorado"] = _field(
-        "auto", "modelo que usa predict (auto: el mejor en validación)"
+    chosen_model: Annotated[Literal["auto", "reparado", "mejorado"], BeforeValidator(_has_threshold)] = (
+        _field("auto", "modelo que usa predict (auto: el mejor en validación)")
     )
     lr_finder: LrFinder = _field(LrFinder(), "búsqueda de la tasa de aprendizaje")
     decision: Decision = _field(Decision(), "regla de decisión, fijada antes de leer la prueba")
@@ -315,39 +239,44 @@ class Params(_Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Params":
-        names = list(self.attempts)
-        if self.original_attempt not in names:
-            raise ValueError(
-                f"original_attempt es «{self.original_attempt}» y los intentos son {', '.join(names)}"
-            )
-        if taken := set(names) & set(_FINAL):
-            raise ValueError(
-                f"hay un intento llamado {', '.join(taken)}: ese nombre es de un modelo final; use otro"
-            )
+        if problem := next(self._problems(), None):
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        names = ", ".join(self.attempts)
+        if self.original_attempt not in self.attempts:
+            yield f"original_attempt es «{self.original_attempt}» y los intentos son {names}"
+        if taken := set(self.attempts) & set(get_args(_Final)):
+            yield f"hay un intento llamado {', '.join(taken)}: ese nombre es de un modelo final; use otro"
         if self.experiment("original").network != "original":
-            raise ValueError(
+            yield (
                 f"el intento que representa al original ({self.original_attempt}) no es la red de 13 capas: el capítulo 12 "
                 "la desmonta; señale otro en original_attempt"
             )
-        for experiment in (*map(self.experiment, (*names, "reparado", "mejorado")), *self._reduced()):
-            if experiment.network == "original" and not _fits(experiment):
-                raise ValueError(
-                    f"la red de 13 capas no cabe en imágenes de {experiment.image_size} píxeles con filtros de lado "
-                    f"{experiment.kernel_size} (experimento {experiment.name}): suba image_size o baje kernel_size"
+        for one in (*self.tried(), *map(self.experiment, ("reparado", "mejorado")), *self._reduced()):
+            if one.network == "original" and not _fits(one):
+                yield (
+                    f"la red de 13 capas no cabe en imágenes de {one.image_size} píxeles con filtros de lado "
+                    f"{one.kernel_size} (experimento {one.name}): suba image_size o baje kernel_size"
                 )
-        if self.chosen_model == "original":
-            raise ValueError(
-                "chosen_model es «original», que se lee con arg-max, como entonces, y no tiene umbral: elija reparado, "
-                "mejorado o auto"
+            if one.warmup_epochs > one.epochs:
+                yield (
+                    f"warmup_epochs ({one.warmup_epochs:g}) pasa de epochs ({one.epochs}) en el experimento {one.name} y "
+                    "la tasa no llegaría a su valor: baje una o suba la otra"
+                )
+        readable = [name for name in self.final_models if self.experiment(name).decision == "threshold"]
+        if not readable:
+            yield "todos los modelos de final_models se leen con arg-max, y predict necesita uno que tenga umbral"
+        if self.chosen_model not in ("auto", *readable):
+            yield (
+                f"chosen_model es «{self.chosen_model}», y de final_models se leen con umbral {', '.join(readable)}"
             )
-        if self.chosen_model not in ("auto", *self.final_models):
-            raise ValueError(f"chosen_model es «{self.chosen_model}» y no está en final_models")
         if self.source == "folder" and not self.data_dir:
-            raise ValueError('source es «folder» y falta data_dir: escriba SET="data_dir=carpeta"')
-        return self
+            yield 'source es «folder» y falta data_dir: escriba SET="data_dir=carpeta"'
 
     def experiment(self, name: str) -> Experiment:
-        """Devuelve el experimento de un nombre, con su tamaño de imagen y sus canales resueltos.
+        """Devuelve el experimento de un nombre, con su tamaño de imagen, sus canales y su precisión resueltos.
 
         Parameters
         ----------
@@ -359,26 +288,23 @@ class Params(_Model):
         NeumoError
             Si no hay experimento de ese nombre.
         """
-        found = dict(self.attempts)
-        original = found[self.original_attempt].model_copy(update={"name": "original", "decision": "argmax"})
-        found |= {"original": original, "reparado": self.repaired, "mejorado": self.improved}
+        original = self.attempts[self.original_attempt].model_copy(update={"decision": "argmax"})
+        found = self.attempts | {"original": original, "reparado": self.repaired, "mejorado": self.improved}
         if name not in found:
             raise NeumoError(f"No hay experimento «{name}». Los que hay: {', '.join(found)}.")
         return self.resolve(found[name].model_copy(update={"name": name}))
 
     def tried(self) -> list[Experiment]:
-        """Devuelve los intentos del original, en su orden, con tamaño, canales y precisión resueltos."""
-        return [self.resolve(attempt) for attempt in self.attempts.values()]
+        """Devuelve los intentos del original, en su orden, resueltos como los de `experiment`."""
+        return [self.experiment(name) for name in self.attempts]
 
-    def _reduced(self) -> list[Experiment]:
-        """Los experimentos de los capítulos 12 y 13, al tamaño que allí se les da."""
-        sizes = {"anatomy": self.anatomy.image_size, "ablation": self.ablation.image_size}
-        base = self.experiment("original")
-        reduced = [base.model_copy(update={"name": name, "image_size": side}) for name, side in sizes.items()]
-        if self.lot_shift.image_size:
-            update = {"name": "lot_shift", "image_size": self.lot_shift.image_size}
-            reduced += [self.experiment(name).model_copy(update=update) for name in ("reparado", "mejorado")]
-        return reduced
+    def _reduced(self) -> Iterator[Experiment]:
+        """Los experimentos de los capítulos 12 y 13, con lo que allí se les cambia."""
+        for name, side in (("anatomy", self.anatomy.image_size), ("ablation", self.ablation.image_size)):
+            yield self.experiment("original").model_copy(update={"name": name, "image_size": side})
+        fixed = self.lot_shift.model_dump(include={"image_size", "epochs"}, exclude_none=True)
+        for name in ("reparado", "mejorado"):
+            yield self.experiment(name).model_copy(update=fixed | {"name": f"{name} de lot_shift"})
 
     def resolve(self, experiment: Experiment) -> Experiment:
         """Completa el tamaño de imagen y los canales de `experiment` con los generales, y decide su precisión.
@@ -394,22 +320,3 @@ class Params(_Model):
                 "channels": experiment.channels or self.channels,
             }
         )
-
-
-def differences(experiments: Sequence[Experiment], *, augmentation: bool = False) -> "pd.DataFrame":
-    """Tabula los parámetros en los que no coinciden todos los experimentos, una columna por cada uno.
-
-    Parameters
-    ----------
-    experiments : sequence of Experiment
-    augmentation : bool
-        Compara los rangos del aumento de datos en lugar de lo demás.
-    """
-    import pandas as pd
-
-    values = {
-        e.name: dict(e.augmentation or {}) if augmentation else e.model_dump(exclude={"name", "augmentation"})
-        for e in experiments
-    }
-    table = pd.DataFrame(values, dtype=object).map(lambda v: f"{v:g}" if isinstance(v, float) else v)
-    return table[table.astype(str).nunique(axis=1) > 1]

@@ -1,47 +1,53 @@
 """Lee los archivos de parámetros, `SET` y las celdas, y dice en español qué no vale."""
 
 import difflib
+import functools
 import json
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from neumo.errors import NeumoError
-from neumo.params import Params
+from neumo.params import Experiment, Params
 
 
 class _Loader(yaml.SafeLoader):
-    """`SafeLoader` que no deja pasar claves repetidas ni lee `010` como 8, `0x10` como 16 o `1:30` como 90."""
+    """`SafeLoader` sin claves repetidas ni sorpresas de YAML 1.1: `010` no es 8, `1:30` no es 90, `1e-6` es un número."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in known if tag.endswith((":bool", ":null", ":merge"))]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key) for key, _ in node.value]
-        repeated = {str(key) for key in keys if keys.count(key) > 1}
-        if repeated:
-            raise NeumoError(f"clave repetida: {', '.join(sorted(repeated))}")
+        if repeated := sorted({str(key) for key in keys if keys.count(key) > 1}):
+            raise NeumoError(f"clave repetida: {', '.join(repeated)}. Deje una sola.")
         return super().construct_mapping(node, deep)
 
 
-_INT = "tag:yaml.org,2002:int"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _INT]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_INT, re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
+for _tag, _pattern, _read in (
+    ("tag:yaml.org,2002:int", r"[-+]?[0-9]+$", int),
+    ("tag:yaml.org,2002:float", r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?$", float),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern, re.I), list("-+.0123456789"))
+    _Loader.add_constructor(_tag, lambda loader, node, read=_read: read(node.value))
 
 
 def _parse_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except NeumoError as error:
-        raise NeumoError(f"{where}: {error}. Deje una sola.") from None
+        raise NeumoError(f"{where}: {error}") from None
     except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        place = f", línea {line + 1}" if line is not None else ""
+        mark = getattr(error, "problem_mark", None)
+        place = f", línea {mark.line + 1}" if mark else ""
         raise NeumoError(
             f"{where}{place}: no es YAML válido. Revise sangrías, comillas y dos puntos."
         ) from None
@@ -49,6 +55,11 @@ def _parse_yaml(text: str, where: str) -> Any:
 
 def parse_overrides(text: str) -> dict[str, Any]:
     """Lee `SET`: pares `clave=valor` separados como en una terminal, con los valores en YAML.
+
+    Raises
+    ------
+    NeumoError
+        Si falta un `=` o unas comillas, una clave se repite o un espacio parte un valor en dos.
 
     Examples
     --------
@@ -62,53 +73,17 @@ def parse_overrides(text: str) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if not equals or not key:
+        halved = any(value.count(left) > value.count(right) for left, right in ("[]", "{}"))
+        if halved or not equals or not key:
             raise NeumoError(
-                f'SET: «{word}» no tiene la forma clave=valor, por ejemplo SET="seed=1". Un valor con espacios va entre '
-                "comillas simples: SET=\"data_dir='mis placas'\"."
+                f"SET: «{word}» no es un cambio entero, clave=valor. Un espacio separa dos cambios: el valor que los lleva va "
+                "entre comillas simples, SET=\"data_dir='mis placas' final_seeds='[0, 1]'\"."
             )
         if key in overrides:
             raise NeumoError(f"SET: «{key}» está dos veces. Deje una sola.")
-        overrides[key] = _override(key, value)
+        # En YAML, lo que sigue a « #» es un comentario; en una orden nadie los escribe.
+        overrides[key] = value if re.search(r"(^|\s)#", value) else _parse_yaml(value, f"SET, {key}")
     return overrides
-
-
-def _override(key: str, value: str) -> Any:
-    if any(value.count(left) > value.count(right) for left, right in ("[]", "{}")):
-        raise NeumoError(
-            f"SET: «{key}={value}» queda a medias, porque un espacio separa cambios: no los ponga en el valor o enciérrelo "
-            f"entre comillas simples, por ejemplo SET=\"{key}='[0, 1]'\"."
-        )
-    # En YAML, lo que sigue a « #» es un comentario; en una orden nadie escribe comentarios.
-    return value if re.search(r"(^|\s)#", value) else _parse_yaml(value, f"SET, {key}")
-
-
-def _assign(tree: Any, dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
-    try:
-        for part in parents:
-            tree = tree[_place(tree, part)] if isinstance(tree, list) else tree.setdefault(part, {})
-        tree[_place(tree, last)] = value
-    except (IndexError, KeyError, TypeError, AttributeError, ValueError):
-        raise NeumoError(f"SET: «{dotted}» no señala ningún parámetro. Vea `make params`.") from None
-
-
-def _place(tree: Any, part: str) -> Any:
-    """Posición en una lista (por número, o por el nombre del intento) o clave de un grupo."""
-    if not isinstance(tree, list):
-        return part
-    return int(part) if part.isdigit() else [item["name"] for item in tree].index(part)
-
-
-def _by_name(dotted: str, attempts: Any) -> str:
-    """Traduce `attempts.0.epochs`, como se escribía antes, al nombre del intento."""
-    first, *rest = dotted.split(".")
-    if first != "attempts" or not rest or not rest[0].isdigit() or isinstance(attempts, list):
-        return dotted
-    names = list(Params().attempts | attempts)
-    if int(rest[0]) >= len(names):
-        raise NeumoError(f"SET: «{dotted}» no señala ningún intento. Los que hay: {', '.join(names)}.")
-    return ".".join([first, names[int(rest[0])], *rest[1:]])
 
 
 _MESSAGES = {
@@ -117,50 +92,38 @@ _MESSAGES = {
     "less_than_equal": "debe ser menor o igual que {le}",
     "less_than": "debe ser menor que {lt}",
     "literal_error": "debe ser uno de: {expected}",
-    "int_parsing": "debe ser un número entero",
-    "int_from_float": "debe ser un número entero",
     "int_type": "debe ser un número entero",
-    "float_parsing": "debe ser un número",
     "float_type": "debe ser un número",
     "finite_number": "debe ser un número finito",
-    "bool_parsing": "debe ser true o false",
     "bool_type": "debe ser true o false",
     "string_type": "debe ser un texto",
-    "string_pattern_mismatch": "debe cumplir el patrón {pattern}",
+    "string_pattern_mismatch": "debe ser un nombre en minúsculas, sin espacios ni tildes",
     "list_type": "debe ser una lista",
     "dict_type": "debe ser un grupo de claves y valores",
     "model_type": "debe ser un grupo de claves y valores",
-    "too_short": "debe tener al menos {min_length} elementos",
-    "too_long": "debe tener como mucho {max_length} elementos",
+    "too_short": "debe tener elementos, al menos {min_length}",
+    "too_long": "debe tener elementos, como mucho {max_length}",
 }
 
 
-def _known_names(location: tuple) -> list[str]:
-    model: Any = Params
-    for part in location[:-1]:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+def _dotted(tree: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        yield prefix + key
+        yield from _dotted(value, f"{prefix}{key}.")
 
 
 def _explain(error: dict) -> str:
-    key = ".".join(str(part) for part in error["loc"] if not str(part).startswith("function"))
-    value = error.get("input")
-    shown = json.dumps(value, ensure_ascii=False, default=str)
+    key = ".".join(str(part) for part in error["loc"] if part != "[key]" and "function" not in str(part))
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(error["loc"][-1]), _known_names(error["loc"]), n=1)
-        hint = f" ¿Quiso decir «{close[0]}»?" if close else " `make params` escribe la lista de los que hay."
-        return f"«{key}» no es un parámetro.{hint}"
+        close = difflib.get_close_matches(key, _dotted(Params().model_dump()), n=1, cutoff=0.75)
+        hint = f"¿Quiso decir «{close[0]}»?" if close else "`make params` escribe la lista de los que hay."
+        return f"«{key}» no es un parámetro. {hint}"
     if error["type"] == "value_error":
         return (f"«{key}»: " if key else "") + f"{error['ctx']['error']}."
-    context = {k: str(v).replace(" or ", " o ") for k, v in error.get("ctx", {}).items()}
-    message = _MESSAGES.get(error["type"], "no vale ({type})").format_map({"type": error["type"], **context})
-    return f"«{key}» vale {shown[:80]} y {message}."
+    context = {name: str(value).replace(" or ", " o ") for name, value in error.get("ctx", {}).items()}
+    message = _MESSAGES.get(error["type"], f"no vale ({error['type']})").format_map(context)
+    shown = json.dumps(error["input"], ensure_ascii=False, default=str)[:80]
+    return f"«{key}» vale {shown} y {message}."
 
 
 def validate(values: dict[str, Any], *, where: str = "parámetros") -> Params:
@@ -191,9 +154,9 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
     Parameters
     ----------
     path : str, Path or None
-        Archivo YAML con las diferencias respecto de los valores por omisión.
+        Archivo YAML con las diferencias respecto de los valores por omisión o del archivo que diga en `extends`.
     overrides : dict, optional
-        Cambios con claves punteadas (`phantom.images`, `attempts.0.epochs`).
+        Cambios con claves punteadas (`phantom.images`, `attempts.intento_1.epochs`).
 
     Returns
     -------
@@ -205,65 +168,73 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
     NeumoError
         Si el archivo no existe, no es YAML o algún valor no vale.
     """
-    values = _read_file(Path(path)) if path is not None else {}
-    for key, value in (overrides or {}).items():
-        _assign(values, _by_name(key, values.get("attempts", {})), value)
+    layers = _layers(Path(path)) if path is not None else []
+    for dotted, change in (overrides or {}).items():
+        layers.append(
+            functools.reduce(lambda inside, key: {key: inside}, reversed(dotted.split(".")), change)
+        )
     where = " + ".join([str(path)] * (path is not None) + ["SET"] * bool(overrides)) or "parámetros"
-    params = validate(merge(values), where=where)
+    params = validate(functools.reduce(lambda base, layer: merge(layer, base=base), layers, {}), where=where)
     if params.data_dir:
         params = params.model_copy(update={"data_dir": str(Path(params.data_dir).expanduser().absolute())})
     return params
 
 
-def _read_file(path: Path, *, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Lee un archivo de parámetros y, si dice `extends: otro.yaml`, lo pone sobre ese otro."""
-    if not path.is_file():
-        asked = f" (lo pide {extended_by[-1].name}, en extends)" if extended_by else ""
-        raise NeumoError(
-            f"No existe el archivo de parámetros «{path}»{asked}. Los del proyecto están en params/."
-        )
-    if path.resolve() in extended_by:
-        raise NeumoError(
-            f"{path}: extends da vueltas: {' → '.join(p.name for p in (*extended_by, path))}. Quite uno."
-        )
+def _layers(path: Path, *, above: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
+    """Lee un archivo de parámetros y, antes, el que diga en `extends`: cada uno va sobre el anterior."""
+    chain = (*above, path.resolve())
+    if path.resolve() in above:
+        raise NeumoError(f"{path}: extends da vueltas ({' → '.join(p.name for p in chain)}). Quite uno.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        values = _parse_yaml(path.read_text(encoding="utf-8-sig"), str(path)) or {}
     except UnicodeDecodeError:
         raise NeumoError(f"{path}: no está en UTF-8. Guárdelo como UTF-8 en su editor de texto.") from None
-    values = _parse_yaml(text, str(path)) or {}
+    except OSError:
+        asked = f", que pide {above[-1].name} en extends" if above else ""
+        raise NeumoError(
+            f"No existe el archivo de parámetros «{path}»{asked}. Los del proyecto están en params/."
+        ) from None
     if not isinstance(values, dict):
         raise NeumoError(f"{path}: se esperaban líneas «clave: valor» y hay {type(values).__name__}.")
-    if (base := values.pop("extends", None)) is None:
-        return values
-    if not isinstance(base, str):
+    other = values.pop("extends", None)
+    if not isinstance(other, str | None):
         raise NeumoError(
-            f"{path}: extends debe ser el nombre de otro archivo de parámetros, y vale {base!r}."
+            f"{path}: extends debe ser el nombre de otro archivo de parámetros, y vale {other!r}."
         )
-    return _deep_update(_read_file(path.parent / base, extended_by=(*extended_by, path.resolve())), values)
+    return [*(_layers(path.parent / other, above=chain) if other else []), values]
 
 
 def merge(values: dict[str, Any], *, base: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Completa los grupos dados a medias (`improved: {epochs: 3}`) con los de `base` o, sin ella, con los de por omisión."""
-    if isinstance(values.get("attempts"), list):
-        print(
-            "attempts es una lista: se lee, pero ahora cada intento va por su nombre y dice solo lo que cambia, por ejemplo "
-            "attempts: {intento_1: {epochs: 12}}.",
-            file=sys.stderr,
-        )
-    defaults = Params().model_dump(mode="json") | (base or {})
-    given = {
-        key: _deep_update(defaults[key], value)
-        if isinstance(value, dict) and isinstance(defaults.get(key), dict)
-        else value
-        for key, value in values.items()
-    }
-    return {**(base or {}), **given}
+    """Pone unos cambios sobre los valores de `base` o, sin ella, sobre los de por omisión.
+
+    Un grupo dado a medias (`improved: {epochs: 3}`) conserva lo demás. De `attempts`, uno vacío (`intento_4: null`) se
+    quita, y una lista o un número (`attempts.0.epochs`), como se escribían antes, pasan a su nombre.
+    """
+    base = base or Params().model_dump(mode="json")
+    attempts = values.get("attempts")
+    if isinstance(attempts, list):
+        base, values = base | {"attempts": {}}, values | {"attempts": _by_name(attempts)}
+    elif isinstance(attempts, dict):
+        places = dict(zip(map(str, range(len(base["attempts"]))), base["attempts"], strict=True))
+        values = values | {"attempts": {places.get(key, key): one for key, one in attempts.items()}}
+    merged = _over(base, values)
+    if isinstance(merged["attempts"], dict):
+        merged["attempts"] = {key: one for key, one in merged["attempts"].items() if one is not None}
+    return merged
 
 
-def _deep_update(base: dict, changes: dict) -> dict:
-    nested = {
-        key: _deep_update(base[key], value)
-        for key, value in changes.items()
-        if isinstance(value, dict) and isinstance(base.get(key), dict)
+def _by_name(attempts: list) -> dict[str, Any]:
+    example = "attempts: {intento_1: {epochs: 12}}"
+    print(f"attempts es una lista: se lee, pero ahora se escribe por nombres ({example}).", file=sys.stderr)
+    named = {one["name"]: one for one in attempts if isinstance(one, dict) and "name" in one}
+    if len(named) < len(attempts):
+        raise NeumoError(f"En la lista attempts hay intentos sin nombre o con el mismo. Escriba {example}.")
+    whole = Experiment().model_dump(mode="json")  # en una lista cada uno lo decía todo
+    return {name: whole | {key: one[key] for key in one if key != "name"} for name, one in named.items()}
+
+
+def _over(base: dict, changes: dict) -> dict:
+    groups = {
+        key for key, new in changes.items() if isinstance(new, dict) and isinstance(base.get(key), dict)
     }
-    return {**base, **changes, **nested}
+    return base | changes | {key: _over(base[key], changes[key]) for key in groups}

@@ -117,7 +117,7 @@ def choose_model(metrics: "pd.DataFrame", *, chosen: str = "auto") -> str:
     """Elige el modelo con la regla fijada antes de leer la prueba.
 
     `auto`: la mejor media (sobre las semillas) de la exactitud equilibrada de validación; a igualdad, el mejor AUC. Un
-    modelo con una semilla divergida va el último.
+    modelo con una semilla divergida va el último. El que se lee con arg-max no se elige: `predict` necesita un umbral.
 
     Parameters
     ----------
@@ -132,10 +132,11 @@ def choose_model(metrics: "pd.DataFrame", *, chosen: str = "auto") -> str:
         Si el modelo nombrado no está o no hay filas de validación.
     """
     rows = metrics[(metrics.partition == "val") & (metrics.seed != ENSEMBLE_SEED)]
+    rows = rows[rows.decision == "threshold"]
     if rows.empty or (chosen != "auto" and chosen not in set(rows.model)):
         found = ", ".join(dict.fromkeys(rows.model)) or "ninguno"
         raise NeumoError(
-            f"No se puede elegir el modelo «{chosen}»: con predicciones de validación está(n) {found}."
+            f"No se puede elegir el modelo «{chosen}»: con predicciones de validación y umbral está(n) {found}."
         )
     if chosen != "auto":
         return chosen

@@ -1,18 +1,13 @@
-"""La CNN de 13 capas del informe, la red residual mejorada y la de transferencia."""
+"""La CNN de 13 capas del informe y la red residual mejorada."""
 
 from typing import TYPE_CHECKING, Any
 
-from neumo.errors import NeumoError
+from neumo.hardware import resolved_precision
 
 if TYPE_CHECKING:
     import keras
 
     from neumo.params import Experiment
-from neumo.hardware import resolved_precision
-
-BACKBONE = "MobileNetV2"
-"""La red de `keras.applications` que se transfiere: la más liviana que rinde en un procesador."""
-
 
 _ONE_VIEW = "one_view"
 
@@ -140,53 +135,13 @@ def residual(experiment: "Experiment", image_size: int, channels: int) -> "keras
     return Model(pixels, probability, name="residual")
 
 
-def transfer(experiment: "Experiment", image_size: int, channels: int) -> "keras.Model":
-    """Construye una red de `keras.applications` con cabeza nueva; con `weights: imagenet`, ya entrenada.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        `weights` (None o "imagenet"), `dropout` y `precision`.
-    image_size, channels : int
-        Forma de la entrada, píxeles 0..255; un solo canal se repite tres veces dentro.
-
-    Raises
-    ------
-    NeumoError
-        Si los pesos no están en el disco y no hay red para bajarlos.
-    """
-    from keras import Input, Model, applications, layers
-
-    pixels = Input((image_size, image_size, channels), name="pixels")
-    x = layers.Rescaling(1 / 127.5, offset=-1)(pixels)
-    if channels == 1:
-        x = layers.Concatenate()([x, x, x])
-    try:
-        backbone = getattr(applications, BACKBONE)(
-            input_shape=(image_size, image_size, 3),
-            include_top=False,
-            weights=experiment.weights,
-            pooling="avg",
-        )
-    except Exception as error:
-        if experiment.weights is None:
-            raise
-        raise NeumoError(
-            f"No se pudieron bajar los pesos «{experiment.weights}» de {BACKBONE} ({type(error).__name__}): hacen falta"
-            " red, o una copia en ~/.keras/models hecha en una máquina con red, o `weights: null`."
-        ) from error
-    x = layers.Dropout(experiment.dropout)(backbone(x))
-    probability = layers.Dense(1, activation="sigmoid", dtype="float32", name="probability")(x)
-    return Model(pixels, probability, name="transfer")
-
-
 def build(experiment: "Experiment", image_size: int, channels: int) -> "keras.Model":
     """Construye la red de un experimento, sin compilar.
 
     Parameters
     ----------
     experiment : Experiment
-        `network` elige entre "original", "residual" y "transfer".
+        `network` elige entre "original" y "residual".
     image_size : int
         Lado de la imagen, en píxeles.
     channels : int
@@ -197,8 +152,8 @@ def build(experiment: "Experiment", image_size: int, channels: int) -> "keras.Mo
     keras.Model
         De píxeles sin escalar (B, S, S, C), en 0..255, a la probabilidad de PNEUMONIA (B, 1) float32.
     """
-    builders = {"original": original_cnn, "residual": residual, "transfer": transfer}
-    return builders[experiment.network](experiment, image_size, channels)
+    builder = {"original": original_cnn, "residual": residual}[experiment.network]
+    return builder(experiment, image_size, channels)
 
 
 def logit_model(model: "keras.Model") -> "keras.Model":

@@ -342,3 +342,22 @@ def summary(trainings: Sequence[Training]) -> "pd.DataFrame":
         for t in trainings
     ]
     return pd.DataFrame(rows)
+
+
+def differences(experiments: Sequence[Experiment], *, augmentation: bool = False) -> "pd.DataFrame":
+    """Tabula los parámetros en los que no coinciden todos los experimentos, una columna por cada uno.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+    augmentation : bool
+        Compara los rangos del aumento de datos en lugar de lo demás.
+    """
+    import pandas as pd
+
+    values = {
+        e.name: dict(e.augmentation or {}) if augmentation else e.model_dump(exclude={"augmentation"})
+        for e in experiments
+    }
+    table = pd.DataFrame(values, dtype=object).map(lambda v: f"{v:g}" if isinstance(v, float) else v)
+    return table[table.astype(str).nunique(axis=1) > 1]
