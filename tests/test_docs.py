@@ -67,6 +67,12 @@ def test_every_module_and_file_it_names_exists(page):
     assert not {name for name in files if not (ROOT / name).exists()}
 
 
+def test_the_drawing_of_the_house_has_every_module():
+    text = (ROOT / "docs" / "arquitectura.md").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"\w+", text.split("```")[1]))
+    assert not {p.stem for p in SOURCES if p.stem != "__init__"} - drawn
+
+
 def test_every_order_the_documents_name_exists():
     targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
     commands = set(_parser()._subparsers._group_actions[0].choices)
