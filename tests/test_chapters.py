@@ -56,7 +56,7 @@ def test_a_chapter_says_what_it_reads_writes_and_uses(tmp_path):
         ({"title": "Uno\n\nLee: nada."}, "03_uno.ipynb («titulo»)"),
         ({"prose": "![una placa](attachment:a.png)"}, "«prosa» de 03_uno.ipynb no está"),
         ({"prose": "![image.png](attachment:a.png)", "attachments": {"a.png": PIXEL}}, "no dice qué se ve"),
-        ({"code": "x = 1\nopen_run?"}, "celda «cuerpo» de 03_uno.ipynb, línea 2: «open_run?»"),
+        ({"code": "x = 1\nopen_run?"}, "celda «cuerpo» de 03_uno.ipynb, línea «open_run?»"),
         (
             {"title": "# Uno\n\nEscribe: `exclusiones`"},
             "03_uno.ipynb nombra en su primera celda artefactos que no",

@@ -18,16 +18,13 @@ from neumo.learning.inference import BLOCK, load_network, network_logits
 from neumo.run import ARTEFACTS
 
 if TYPE_CHECKING:
-    import keras
     import pandas as pd
 
-Found = tuple[str, str]
-"""Una radiografía: su ruta, que empieza tal como se escribió el argumento, y un nombre para su mapa, sin repetir."""
-OVERLAY_SIZE = 768
-"""Lado mayor de los mapas que escribe `--explain`, en píxeles."""
+OVERLAY_SIZE = 768  # lado mayor de los mapas que escribe `--explain`, en píxeles
+Pairs = list[tuple[str, str]]
 
 
-def find_images(paths: Sequence[str | Path]) -> tuple[list[Found], list[tuple[str, str]]]:
+def find_images(paths: Sequence[str | Path]) -> tuple[Pairs, Pairs]:
     """Busca las radiografías de unas rutas; las carpetas se recorren enteras.
 
     Parameters
@@ -37,7 +34,8 @@ def find_images(paths: Sequence[str | Path]) -> tuple[list[Found], list[tuple[st
 
     Returns
     -------
-    found : list of Found
+    found : list of (path, name)
+        La ruta, que empieza tal como se escribió el argumento, y un nombre para su mapa, que no se repite.
     missing : list of (path, reason)
         Argumentos que no existen o carpetas sin radiografías.
     """
@@ -62,7 +60,7 @@ def predict_paths(
     *,
     model: str | None = None,
     explain: str | Path | None = None,
-) -> tuple["pd.DataFrame", list[tuple[str, str]]]:
+) -> tuple["pd.DataFrame", Pairs]:
     """Clasifica archivos y carpetas con el conjunto de semillas de la red elegida, calibrada y con su umbral.
 
     Parameters
@@ -95,20 +93,21 @@ def predict_paths(
 
     chosen = _read_chosen(Path(run_folder))
     name, files = select(chosen, model)
+    temperature = chosen["temperature"].get(name) or 1.0
     found, unreadable = find_images(paths)
     networks = [load_network(Path(run_folder) / file) for file in files] if found else []
     logit_networks = [logit_model(network) for network in networks]
-    tables = [pd.DataFrame({"path": pd.Series(dtype=str), "probability": pd.Series(dtype=float)})]
+    readable, probabilities = [], [np.empty(0)]
     for start in range(0, len(found), BLOCK):
         kept, pixels, failed = _decode(found[start : start + BLOCK], networks[0].input_shape[1])
         unreadable += failed
         if kept:
             logits = np.column_stack([network_logits(network, pixels) for network in logit_networks])
-            probability = joint_probability(logits, temperature=chosen["temperature"].get(name) or 1.0)
-            tables.append(pd.DataFrame({"path": [path for path, _ in kept], "probability": probability}))
+            readable += [path for path, _ in kept]
+            probabilities.append(joint_probability(logits, temperature=temperature))
             if explain is not None:
                 _write_overlays(Path(explain), kept, pixels, networks)
-    table = pd.concat(tables[1:] or tables, ignore_index=True)
+    table = pd.DataFrame({"path": readable, "probability": np.concatenate(probabilities)})
     positive = table["probability"] >= chosen["thresholds"][name]
     return table.assign(prediction=np.where(positive, CLASSES[1], CLASSES[0])), unreadable
 
@@ -141,30 +140,28 @@ def select(chosen: Mapping[str, Any], model: str | None) -> tuple[str, list[str]
     options = {model: (model, list(several)) for model, several in files.items()}
     options |= {Path(file).stem: (name, [file]) for name, several in files.items() for file in several}
     if (model or chosen["model"]) not in options:
-        raise NeumoError(
-            f"No hay modelo final «{model}» en esta ejecución. Los que hay: {', '.join(options)}."
-        )
+        raise NeumoError(f"No hay modelo final «{model}» en esta ejecución: elija {', '.join(options)}.")
     return options[model or chosen["model"]]
 
 
-def _decode(found: Sequence[Found], image_size: int) -> tuple[list[Found], np.ndarray, list[tuple[str, str]]]:
-    def read(image: Found) -> np.ndarray | str:
+def _decode(found: Pairs, image_size: int) -> tuple[Pairs, np.ndarray, Pairs]:
+    """Da las radiografías que se leen, sus píxeles y, de las que no, el motivo."""
+
+    def read(pair: tuple[str, str]) -> np.ndarray | str:
         try:
-            return decode_grey(image[0], image_size)
+            return decode_grey(pair[0], image_size)
         except NeumoError as error:
             denied = isinstance(error.__cause__, PermissionError)
             return "sin permiso de lectura" if denied else "no es un JPEG o PNG entero"
 
     with ThreadPoolExecutor() as pool:
         results = list(zip(found, pool.map(read, found), strict=True))
-    failed = [(image[0], result) for image, result in results if isinstance(result, str)]
-    whole = [(image, result) for image, result in results if not isinstance(result, str)]
-    return [image for image, _ in whole], np.array([pixels for _, pixels in whole], dtype=np.uint8), failed
+    failed = [(pair[0], result) for pair, result in results if isinstance(result, str)]
+    whole = [(pair, result) for pair, result in results if not isinstance(result, str)]
+    return [pair for pair, _ in whole], np.array([pixels for _, pixels in whole], dtype=np.uint8), failed
 
 
-def _write_overlays(
-    folder: Path, found: Sequence[Found], pixels: np.ndarray, networks: Sequence["keras.Model"]
-) -> None:
+def _write_overlays(folder: Path, found: Pairs, pixels: np.ndarray, networks: Sequence[Any]) -> None:
     """Escribe el mapa de cada radiografía sobre ella, en PNG y con la proporción original."""
     from PIL import Image
 

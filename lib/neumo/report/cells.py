@@ -44,6 +44,24 @@ def check_form(cells: Sequence[dict[str, Any]], *, name: str) -> None:
             )
 
 
+def parse(source: str, *, place: str) -> ast.Module:
+    """Lee una celda de código; de las órdenes de IPython admite las de una línea, `%` y `!`, que no cuentan.
+
+    Raises
+    ------
+    NeumoError
+        Si no es Python: dice la celda (`place`) y la línea.
+    """
+    plain = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
+    try:
+        return ast.parse("\n".join(plain))
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise NeumoError(
+            f"No se entiende {place}, línea «{line}»: ha de ser de Python, sin órdenes de IPython como «%%» o «?»."
+        ) from error
+
+
 def assignments(source: str, *, place: str) -> dict[str, tuple[Any, str]]:
     """Lee una celda de parámetros: el valor de cada nombre y el comentario que lo acompaña.
 

@@ -11,7 +11,7 @@ from typing import Any
 from neumo.errors import NeumoError
 from neumo.modules import closure, digest, imported
 from neumo.params import USED_BY, Params
-from neumo.report.cells import INTERACTIVE_TAG, assignments, check_form
+from neumo.report.cells import INTERACTIVE_TAG, assignments, check_form, parse
 from neumo.run import ARTEFACTS, project_root
 
 _LAST = ("14", "00")  # las conclusiones y el resumen leen a todos los demás
@@ -99,7 +99,7 @@ def _describe(path: Path, cells: list[dict[str, Any]]) -> Chapter:
     for cell in cells:
         if cell["cell_type"] == "code" and INTERACTIVE_TAG not in cell["metadata"].get("tags", []):
             place = f"la celda «{cell['id']}» de {path.name}"
-            trees.append(_parse(cell["source"], place))
+            trees.append(parse(cell["source"], place=place))
             if "parameters" in cell["metadata"].get("tags", []):
                 declared += [n for n in assignments(cell["source"], place=place) if n in Params.model_fields]
     taken = [name for tree in trees for name in _taken(tree)]
@@ -112,17 +112,6 @@ def _describe(path: Path, cells: list[dict[str, Any]]) -> Chapter:
         cells=digest([[cell["cell_type"], cell["source"], cell.get("attachments")] for cell in cells]),
         modules=closure(set().union(*(imported(ast.unparse(tree)) for tree in trees))),
     )
-
-
-def _parse(source: str, place: str) -> ast.Module:
-    plain = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
-    try:
-        return ast.parse("\n".join(plain))
-    except SyntaxError as error:
-        raise NeumoError(
-            f"No se entiende {place}, línea {error.lineno}: «{(error.text or '').strip()}». Ha de ser de Python, sin órdenes "
-            "de IPython como «%%» o «?»."
-        ) from error
 
 
 def _check_names(chapter: Chapter) -> None:

@@ -244,11 +244,10 @@ def _tidy(code: str) -> str:
         for corner, name in zip(first.select(".blank, .index_name"), names, strict=False):
             corner.replace_with(name.extract())
         last.decompose()
+    for blank in soup.select("th.blank"):
+        blank.name = "td"
     for head in soup.find_all("th"):
-        if "blank" in head["class"]:
-            head.name = "td"
-        else:
-            head["scope"] = "row" if "row_heading" in head["class"] else "col"
+        head["scope"] = "row" if "row_heading" in head["class"] else "col"
     for head in soup.select("tr:last-child > th.col_heading, tr:first-child > th.col_heading"):
         column = soup.select(f"td.{head['class'][2]}.data")
         if all(NUMERIC.fullmatch(cell.get_text(strip=True)) for cell in column):

@@ -10,9 +10,7 @@ from neumo.cache import write_atomically
 from neumo.errors import NeumoError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM_OPTIONS = (
-    "--headless --disable-gpu --no-first-run --disable-background-networking --no-pdf-header-footer"
-)
+OPTIONS = "--headless --disable-gpu --no-first-run --disable-background-networking --no-pdf-header-footer"
 
 
 def pdf(document: Path, output: Path) -> Path:
@@ -31,14 +29,13 @@ def pdf(document: Path, output: Path) -> Path:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         partial = Path(folder, "informe.pdf")
         places = [f"--user-data-dir={folder}", f"--print-to-pdf={partial}", document.resolve().as_uri()]
-        order = [browser, *root, *CHROMIUM_OPTIONS.split(), "--generate-pdf-document-outline", *places]
+        order = [browser, *root, *OPTIONS.split(), "--generate-pdf-document-outline", *places]
         try:
             done = subprocess.run(order, capture_output=True, timeout=300, check=False)
         except subprocess.TimeoutExpired:
             raise NeumoError(f"Chromium no terminó «{output.name}» en 300 s. {remedy}") from None
         if done.returncode or not partial.is_file():
-            raise NeumoError(
-                f"Chromium no pudo escribir «{output.name}» (terminó con {done.returncode}). {remedy}"
-            )
+            code = done.returncode
+            raise NeumoError(f"Chromium no pudo escribir «{output.name}» (terminó con {code}). {remedy}")
         write_atomically(output, partial.read_bytes())
     return output
