@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from neumo.errors import NeumoError
 from neumo.params_reader import load, parse_overrides
@@ -21,7 +22,7 @@ RESERVED = {
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         raise NeumoError(f"Orden mal escrita ({message}). Vea `{self.prog} --help`.")
 
 

@@ -39,7 +39,9 @@ def find_images(paths: Sequence[str | Path]) -> tuple[Pairs, Pairs]:
     missing : list of (path, reason)
         Argumentos que no existen o carpetas sin radiografías.
     """
-    found, missing, seen = [], [], Counter()
+    found: list[tuple[str, str]] = []
+    missing: list[tuple[str, str]] = []
+    seen: Counter[str] = Counter()
     for path in map(str, paths):
         if os.path.isdir(path):
             inside = [(str(image), os.path.relpath(image, path)) for image in image_paths(path)]

@@ -137,7 +137,8 @@ def export_models(run: "Run", trainings: Sequence["Training"]) -> dict[str, list
     dict of str to list of str
         Archivos de cada modelo, relativos a la carpeta de la ejecución: la clave `files` del artefacto `chosen`.
     """
-    folder, files = run.path("models"), {}
+    folder = run.path("models")
+    files: dict[str, list[str]] = {}
     for training in trainings:
         path = folder / f"{training.experiment.name}-{training.seed}.keras"
         write_atomically(path, training.model_path.read_bytes())

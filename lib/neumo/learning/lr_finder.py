@@ -183,7 +183,7 @@ class LearningRateFinder:
         return pd.DataFrame(rows)
 
 
-def _check_batches(batches: Iterable) -> None:
+def _check_batches(batches: Any) -> None:
     if isinstance(batches, Iterator):
         raise NeumoError(
             "La búsqueda recibió un iterador, que se gastaría: dele el conjunto de lotes (un Dataset o una lista)."

@@ -81,14 +81,18 @@ def assignments(source: str, *, place: str) -> dict[str, tuple[Any, str]]:
     >>> assignments("seed: int = 3  # semilla", place="la celda")
     {'seed': (3, 'semilla')}
     """
-    lines, found, first = source.splitlines(), {}, ""
+    found: dict[str, tuple[Any, str]] = {}
+    lines, first = source.splitlines(), ""
     try:
         for node in ast.parse(source).body:
-            first, last = lines[node.lineno - 1], lines[node.end_lineno - 1]
+            first, last = lines[node.lineno - 1], lines[(node.end_lineno or node.lineno) - 1]
             match node:
-                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as given)
+                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as given)
+                ):
                     comment = first.partition("  # ")[2] or last.partition("  # ")[2]
-                    found[name] = (ast.literal_eval(node.value), comment)
+                    found[name] = (ast.literal_eval(given), comment)
                 case _:
                     raise ValueError
     except (SyntaxError, ValueError, TypeError) as error:
@@ -110,7 +114,9 @@ def page_cells(path: Path) -> list:
     """
     import nbformat
 
-    number, cells, parameters = int(re.match(r"\d+", path.name)[0]), [], {}
+    number = int(path.name[:2])
+    cells: list[Any] = []
+    parameters: dict[str, tuple[str, str]] = {}
     for cell in nbformat.read(path, as_version=4).cells:
         _check_success(cell, path)
         tags = set(cell.metadata.get("tags", []))

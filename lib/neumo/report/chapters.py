@@ -139,7 +139,7 @@ def _names(header: str, label: str) -> tuple[str, ...]:
 def _taken(tree: ast.AST) -> Iterator[str]:
     """Parámetros que un código toma de `run.params`: por su nombre, los de un experimento, o todos."""
     inner = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    named = {
+    named: dict[int, Any] = {
         id(node.func): node.args[0].value
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)

@@ -24,7 +24,8 @@ def reporter(total: int, failures: list[str]) -> type:
         desc = "español"
 
         def __init__(self, outstream: Any, options: dict) -> None:
-            self.done, self.started = 0, {}
+            self.done = 0
+            self.started: dict[str, float] = {}
 
         def _line(self, task: Any, text: str) -> None:
             sys.stdout.write(f"[{self.done:2d}/{total}] {task.name}: {text}\n")

@@ -9,7 +9,7 @@ import html
 import io
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class Fragment:
     html: str
     text: str
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/html": self.html, "text/plain": self.text}
 
 
@@ -58,10 +58,10 @@ def markdown(text: str, *, escape: bool = False, inline: bool = False, attachmen
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     class Renderer(IPythonRenderer):
-        def inline_math(self, body, display="inline"):
+        def inline_math(self, body: str, display: str = "inline") -> str:
             return re.sub(' xmlns="[^"]*"', "", convert(body.strip(), display=display))
 
-        def block_math(self, body):
+        def block_math(self, body: str) -> str:
             return self.inline_math(body, "block")
 
     plugins = [import_plugin(name) for name in (*MarkdownWithMath.DEFAULT_PLUGINS, "footnotes")]
@@ -73,17 +73,17 @@ def markdown(text: str, *, escape: bool = False, inline: bool = False, attachmen
 class _Escaper(string.Formatter):
     """`str.format` que deja una marca por valor y guarda el valor, ya formateado, para después."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.values: list[str] = []
 
-    def format_field(self, value, format_spec):
+    def format_field(self, value: Any, format_spec: str) -> str:
         text = super().format_field(value, format_spec)
         if format_spec:  # los números se escriben como en español: «75.2 %», «4 054»
             text = text.replace("%", "\N{NO-BREAK SPACE}%").replace(",", "\N{NARROW NO-BREAK SPACE}")
         self.values.append(text)
         return chr(0xE000 + len(self.values) - 1)
 
-    def fill(self, text: str, escape=html.escape) -> str:
+    def fill(self, text: str, escape: Callable[[str], str] = html.escape) -> str:
         return re.sub("[\ue000-\uf8ff]", lambda mark: escape(self.values[ord(mark[0]) - 0xE000]), text)
 
 
@@ -180,18 +180,18 @@ def figure(drawing: Any, id: str, *, caption: str, alt: str) -> Fragment:
     return Fragment(f'<figure id="{id}" class="figura">{body}</figure>', f"[{id}] {caption}")
 
 
-def _encode(canvas) -> tuple[str, bytes, tuple[int, int]]:
+def _encode(canvas: Any) -> tuple[str, bytes, tuple[int, int]]:
     """Formato, bytes y tamaño en píxeles de CSS; los mismos bytes para el mismo dibujo."""
     import matplotlib as mpl
 
-    def save(kind, **options):
+    def save(kind: str, **options: Any) -> bytes:
         canvas.savefig(target := io.BytesIO(), format=kind, bbox_inches="tight", **options)
         return target.getvalue()
 
     with mpl.rc_context({"svg.hashsalt": "neumo"}):
         svg = save("svg", metadata={"Date": None})
-    points = re.search(rb'width="([\d.]+)pt" height="([\d.]+)pt"', svg).groups()
-    size = tuple(round(float(value) * 96 / 72) for value in points)
+    ((width, height),) = re.findall(rb'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"', svg[:2000])
+    size = round(float(width) * 96 / 72), round(float(height) * 96 / 72)
     if len(svg) <= SMALL_SVG:
         return "svg+xml", svg, size
     png = save("png", dpi=2 * 96, metadata={"Software": None})
@@ -223,7 +223,7 @@ def table(data: Any, id: str, *, caption: str, digits: int = 3, index: bool = Tr
     _check(id, "tab", caption)
     styler = data.style if hasattr(data, "style") else data
 
-    def write(value):
+    def write(value: Any) -> str:
         return html.escape(cell_text(value, digits))
 
     styler.format(write).format_index(write, axis=0).format_index(write, axis=1)

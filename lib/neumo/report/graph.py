@@ -1,5 +1,6 @@
 """El grafo del informe, con doit: un capítulo se rehace cuando cambia algo de lo que lo determina, y solo entonces."""
 
+import functools
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,7 +130,7 @@ def tasks(chapters: list[Chapter], run: Run, failures: list[str]) -> Iterator[di
             "file_dep": [str(path) for name in chapter.reads for path in run.files(name)],
             "targets": [str(path) for path in (executed_path(chapter, run), *written)],
             "uptodate": [
-                _unchanged(lambda chapter=chapter: determined_by(chapter, run)),
+                _unchanged(functools.partial(determined_by, chapter, run)),
                 lambda chapter=chapter: all(map(run.is_whole, chapter.writes)),
             ],
             "io": {"capture": False},  # doit cambia sys.stdout mientras captura, y aquí hay dos hilos
@@ -209,8 +210,8 @@ def build(run: Run, *, until: str | None = None) -> Path:
         with locked(run.folder / ".lock", wait=False), progress_shown(run.folder / "progress.log"):
             prepare(run)
             announce_duration(run, wanted)
-            reporter = reporter(len(wanted) + (until is None), failures)
-            loader = _loader(chapters, run, reporter, failures)
+            told = reporter(len(wanted) + (until is None), failures)
+            loader = _loader(chapters, run, told, failures)
             selected = [chapter.path.stem for chapter in wanted] if until else []
             code = DoitMain(loader, config_filenames=()).run(["run", *selected])
     except BlockingIOError:

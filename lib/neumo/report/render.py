@@ -127,8 +127,8 @@ def _references(soup: Any) -> None:
                 raise _lost(
                     link, f"remite a «{link['href']}», que no existe en el informe: corrija la referencia"
                 )
-            word = KINDS.get(target[:3])
-            link["href"], link.string = f"#{target}", f"{word}\u00a0{names[target]}" if word else "resumen"
+            kind = KINDS.get(target[:3])
+            link["href"], link.string = f"#{target}", f"{kind}\u00a0{names[target]}" if kind else "resumen"
 
 
 def _lost(tag: Any, problem: str) -> NeumoError:
@@ -143,13 +143,17 @@ def _rewrite(soup: Any, pattern: str, replace: Callable[[re.Match, Any], str], o
     finder = re.compile(pattern)
     for node in soup.main.find_all(string=finder):
         if type(node) is NavigableString and not node.find_parent(outside):
-            code = finder.sub(lambda match, node=node: replace(match, node), html.escape(node, quote=False))
-            node.replace_with(_html(code))
+
+            def swap(match: re.Match, node: Any = node) -> str:
+                return replace(match, node)
+
+            node.replace_with(_html(finder.sub(swap, html.escape(node, quote=False))))
 
 
 def _citations(soup: Any) -> None:
     """Numera las citas `[@clave; @otra]` por orden y escribe al final las fuentes citadas, y solo esas."""
-    library, cited = references.bibliography(), {}
+    library = references.bibliography()
+    cited: dict[str, int] = {}
 
     def cite(match: re.Match, node: Any) -> str:
         links = []

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,7 +53,12 @@ def ablation_recipes(base: "Experiment", repaired: "Experiment") -> list["Experi
     inertia = {"batchnorm_momentum": repaired.batchnorm_momentum}
     weights, penalty = {"class_weight": True}, {"l2": repaired.l2}
     rate = {"learning_rate": references.original()["second_finder"]["safe"]}
-    changes = {"base": {}, "inercia": inertia, "pesos": weights, "aumento": {"augmentation": None}}
+    changes: dict[str, dict[str, Any]] = {
+        "base": {},
+        "inercia": inertia,
+        "pesos": weights,
+        "aumento": {"augmentation": None},
+    }
     changes |= {
         "l2": penalty,
         "tasa": rate,
@@ -245,7 +250,7 @@ def lot_shift_predictions(
     Raises
     ------
     NeumoError
-        Si las normales no vienen en dos lotes (`neumo.split.lot_shift`).
+        Si las normales no vienen en dos lotes (`neumo.data.split.lot_shift`).
     """
     import pandas as pd
 

@@ -80,7 +80,7 @@ def plant(case: "pd.DataFrame", fault: str | int) -> "pd.DataFrame":
 
 
 def codes(case: "pd.DataFrame") -> list[str]:
-    """Códigos de lo que `neumo.evaluation.diagnose` ve en un caso."""
+    """Códigos de lo que `neumo.evaluation.diagnosis.diagnose` ve en un caso."""
     found = diagnose(case["y_true"], case["probability"], y_pred=case["decision"], logits=case["logit"])
     return [finding.code for finding in found]
 
