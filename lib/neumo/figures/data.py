@@ -68,17 +68,9 @@ def images_per_patient(table: "pd.DataFrame", *, ax: "Axes | None" = None) -> "A
     ax = new_axes(ax, (6.4, 3.2))
     sizes = table.groupby(["label", "group"]).size().rename("images").reset_index()
     sns.histplot(
-        sizes,
-        x="images",
-        hue="label",
-        hue_order=list(CLASS_COLOURS),
-        palette=CLASS_COLOURS,
-        discrete=True,
-        multiple="dodge",
-        shrink=0.8,
-        alpha=1,
-        ax=ax,
-    )
+        sizes, x="images", hue="label", hue_order=list(CLASS_COLOURS), palette=CLASS_COLOURS,
+        discrete=True, multiple="dodge", shrink=0.8, alpha=1, ax=ax,
+    )  # fmt: skip
     ax.set(xlabel="imágenes del paciente", ylabel="pacientes", yscale="log")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.get_legend().set_title(None)

@@ -8,11 +8,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-from neumo.figures.style import CLASS_COLOURS, GREY, NORMAL, PNEUMONIA, SERIES, new_axes, new_grid, spread
-from neumo.words import METRICS, with_interval
+from neumo.figures.style import CLASS_COLOURS, DOTS, GREY, NORMAL, SERIES, new_axes, new_grid, spread
+from neumo.words import METRICS
 
+_PAIR = {"palette": [*reversed(CLASS_COLOURS.values())], "dashes": False}  # una cifra de cada clase
 _NOTE = {"color": GREY, "fontsize": 8.5}
-_PROBABILITY_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
 def confusion_matrix(table: "pd.DataFrame", *, title: str = "", ax: "Axes | None" = None) -> "Axes":
@@ -38,27 +38,21 @@ def confusion_matrix(table: "pd.DataFrame", *, title: str = "", ax: "Axes | None
 
 def confusion_matrices(tables: "Mapping[str, pd.DataFrame]", *, columns: int = 4) -> np.ndarray:
     """Pone varias matrices de confusión en una rejilla, cada una con su título."""
+    import matplotlib.pyplot as plt
+
     columns = min(columns, len(tables))
     rows = -(-len(tables) // columns)
     axes = new_grid(rows, columns, (max(3.4, 2.75 * columns), 2.9 * rows))
     for ax, (title, table) in zip(axes.flat, tables.items(), strict=False):
         confusion_matrix(table, title=title, ax=ax)
-    for ax in axes.flat[len(tables) :]:
-        ax.set_axis_off()
-    for ax in axes[:, 1:].flat:
-        ax.set_ylabel("")
-    for ax in axes[:-1].flat:
-        ax.set_xlabel("")
+    plt.setp(axes.flat[len(tables) :], visible=False)
+    plt.setp(axes[:, 1:].flat, ylabel="")
+    plt.setp(axes[:-1].flat, xlabel="")
     return axes
 
 
 def roc(
-    curve: "pd.DataFrame",
-    *,
-    band: "pd.DataFrame | None" = None,
-    point: tuple[float, float] | None = None,
-    label: str | None = None,
-    ax: "Axes | None" = None,
+    curve: "pd.DataFrame", *, band: "pd.DataFrame", point: tuple, label: str, ax: "Axes | None" = None
 ) -> "Axes":
     """Dibuja una curva ROC, su banda y el punto en que se decide.
 
@@ -66,30 +60,28 @@ def roc(
     ----------
     curve : DataFrame
         `fpr` y `tpr`, de `neumo.evaluation.thresholds.roc_table`.
-    band : DataFrame, optional
+    band : DataFrame
         `x`, `low` y `high`, de `neumo.evaluation.thresholds.curve_band`.
-    point : (float, float), optional
+    point : (float, float)
         1 - especificidad y sensibilidad en el umbral que se usa.
-    label : str, optional
+    label : str
         Nombre en la leyenda.
-    ax : Axes, optional
-        Para dibujar varias curvas en los mismos ejes.
     """
-    new, ax = ax is None, new_axes(ax, (4.6, 4.4))
-    if new:
-        ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=":")
+    ax = new_axes(ax, (4.6, 4.4))
+    ax.plot([0, 1], [0, 1], **DOTS)
     _curve(ax, curve["fpr"], curve["tpr"], band, point, label)
-    ax.set(xlabel="1 − especificidad (falsas alarmas)", ylabel="Sensibilidad", aspect="equal")
+    ax.set(xlabel="1 − especificidad (falsas alarmas)", ylabel="Sensibilidad")
+    ax.legend(loc="lower right")
     return ax
 
 
 def precision_recall(
     curve: "pd.DataFrame",
     *,
-    band: "pd.DataFrame | None" = None,
-    point: tuple[float, float] | None = None,
-    prevalence: float | None = None,
-    label: str | None = None,
+    band: "pd.DataFrame",
+    point: tuple,
+    prevalence: float,
+    label: str,
     ax: "Axes | None" = None,
 ) -> "Axes":
     """Dibuja la precisión contra la sensibilidad; la línea de puntos es la prevalencia, lo que daría el azar.
@@ -98,33 +90,27 @@ def precision_recall(
     ----------
     curve : DataFrame
         `recall` y `precision`, de `neumo.evaluation.thresholds.pr_table`.
-    band, label, ax
+    band, label
         Como en `roc`.
-    point : (float, float), optional
+    point : (float, float)
         Sensibilidad y precisión en el umbral que se usa.
-    prevalence : float, optional
+    prevalence : float
         Proporción de PNEUMONIA.
     """
     ax = new_axes(ax, (4.6, 4.4))
-    if prevalence is not None:
-        ax.axhline(prevalence, color=GREY, linewidth=0.9, linestyle=":")
-        ax.annotate("prevalencia", (0, prevalence), (4, -11), textcoords="offset points", **_NOTE)
+    ax.axhline(prevalence, **DOTS)
+    ax.annotate("prevalencia", (0, prevalence), (4, -11), textcoords="offset points", **_NOTE)
     _curve(ax, curve["recall"], curve["precision"], band, point, label)
-    ax.set(xlabel="Sensibilidad", ylabel="Precisión (valor predictivo positivo)", aspect="equal")
+    ax.set(xlabel="Sensibilidad", ylabel="Precisión (valor predictivo positivo)")
+    ax.legend(loc="lower left")
     return ax
 
 
-def _curve(ax: "Axes", x: Any, y: Any, band: Any, point: Any, label: str | None) -> None:
-    color = SERIES[len(ax.get_legend_handles_labels()[1]) % len(SERIES)]
-    if band is not None:
-        ax.fill_between(band["x"], band["low"], band["high"], color=color, alpha=0.18, linewidth=0)
-    ax.plot(x, y, color=color, linewidth=1.8, label=label, solid_joinstyle="round")
-    if point is not None:
-        look = {"markersize": 9, "markeredgecolor": "white", "markeredgewidth": 1.5, "clip_on": False}
-        ax.plot(*point, "o", color=color, **look)
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    if label is not None:
-        ax.legend(loc="lower right" if y.iloc[0] < 0.5 else "lower left")
+def _curve(ax: "Axes", x: Any, y: Any, band: "pd.DataFrame", point: tuple, label: str) -> None:
+    ax.fill_between(band["x"], band["low"], band["high"], color=NORMAL, alpha=0.18, linewidth=0)
+    ax.plot(x, y, color=NORMAL, linewidth=1.8, label=label, solid_joinstyle="round")
+    ax.plot(*point, "o", color=NORMAL, ms=9, markeredgecolor="white", markeredgewidth=1.5, clip_on=False)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
 
 
 def calibration(tables: "Mapping[str, pd.DataFrame]", *, ax: "Axes | None" = None) -> "Axes":
@@ -136,7 +122,7 @@ def calibration(tables: "Mapping[str, pd.DataFrame]", *, ax: "Axes | None" = Non
         Tablas de `neumo.evaluation.calibration.reliability_table` por su nombre («antes», «después»).
     """
     ax = new_axes(ax, (4.8, 4.4))
-    ax.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=":")
+    ax.plot([0, 1], [0, 1], **DOTS)
     for (name, table), color in zip(tables.items(), (GREY, *SERIES), strict=False):
         x, y = table["mean_prob"], table["fraction"]
         size = 18 + 160 * table["n"] / table["n"].sum()
@@ -151,53 +137,38 @@ def calibration(tables: "Mapping[str, pd.DataFrame]", *, ax: "Axes | None" = Non
 
 
 def intervals(
-    table: "pd.DataFrame",
-    *,
-    labels: Mapping[str, str] | None = None,
-    by: str | None = None,
-    ax: "Axes | None" = None,
+    table: "pd.DataFrame", *, by: str, labels: Mapping[str, str] = METRICS, ax: "Axes | None" = None
 ) -> "Axes":
-    """Dibuja cada métrica con su intervalo: un punto y una barra por fila, con la cifra al lado si no hay grupos.
+    """Dibuja cada métrica con su intervalo: una fila por métrica y, en ella, un punto y una barra por grupo.
 
     Parameters
     ----------
     table : DataFrame
         `metric`, `value`, `low`, `high` y `method`, de `neumo.evaluation.intervals.intervals`; el punto hueco es Wilson.
-    labels : mapping, optional
-        Nombre que se muestra de cada métrica; por omisión, los de `neumo.words.METRICS`.
-    by : str, optional
+    by : str
         Columna de los grupos que se comparan (por ejemplo, `model`).
+    labels : mapping
+        Nombre que se muestra de cada métrica.
     """
-    names = list(dict.fromkeys(table["metric"]))
-    groups = [(None, table)] if by is None else list(table.groupby(by, sort=False))
+    import pandas as pd
+
+    (metric, names), (group, groups) = pd.factorize(table["metric"]), pd.factorize(table[by])
     ax = new_axes(ax, (6.6, 0.7 + len(names) * (0.3 + 0.16 * (len(groups) - 1))))
-    for place, ((name, part), color) in enumerate(zip(groups, SERIES * len(groups), strict=False)):
-        shift = 0.62 * ((place + 0.5) / len(groups) - 0.5)
-        part = part.set_index("metric").reindex(names)
-        _interval_row(ax, part, np.arange(len(names)) + shift, color)
-        if name is not None:
-            ax.plot([], [], "o-", color=color, label=name)
-    for row, item in enumerate(table.itertuples() if by is None else ()):
-        text = with_interval(item.value, item.low, item.high)
-        ax.annotate(text, (1.02, row), xycoords=("axes fraction", "data"), va="center", **_NOTE)
-    shown = {**METRICS, **(labels or {})}
-    ax.set(yticks=range(len(names)), yticklabels=[shown.get(name, name) for name in names])
+    rows = metric + 0.62 * ((group + 0.5) / len(groups) - 0.5)
+    colors = np.array(SERIES * len(groups))[group]
+    faces = np.where(table["method"] == "wilson", "white", colors)
+    ax.hlines(rows, table["low"], table["high"], color=colors, linewidth=2.2, alpha=0.55, capstyle="round")
+    ax.scatter(table["value"], rows, s=42, c=faces, edgecolors=colors, linewidth=1.4, zorder=3)
+    for name, color in zip(groups, SERIES * len(groups), strict=False):
+        ax.plot([], [], "o-", color=color, label=name)
+    ax.set(yticks=range(len(names)), yticklabels=[labels.get(name, name) for name in names])
     ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="Valor e intervalo de confianza del 95 %")
     ax.grid(axis="x", color="#e5e7eb", linewidth=0.8)
-    if by is not None:
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(groups))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(groups))
     return ax
 
 
-def _interval_row(ax: "Axes", part: "pd.DataFrame", rows: np.ndarray, color: str) -> None:
-    faces = np.where(part["method"] == "wilson", "white", color)
-    ax.hlines(rows, part["low"], part["high"], color=color, linewidth=2.2, alpha=0.55, capstyle="round")
-    ax.scatter(part["value"], rows, s=42, c=faces, edgecolors=color, linewidth=1.4, zorder=3)
-
-
-def score_histogram(
-    scores: "pd.DataFrame", *, threshold: float | None = 0.5, bins: int = 44, ax: "Axes | None" = None
-) -> "Axes":
+def score_histogram(scores: "pd.DataFrame", *, threshold: float = 0.5, ax: "Axes | None" = None) -> "Axes":
     """Dibuja cómo se reparten las probabilidades de cada clase real, en escala de logit, y el umbral.
 
     Parameters
@@ -205,7 +176,7 @@ def score_histogram(
     scores : DataFrame
         `y_true` (0 o 1) y `logit`; los de más de 9.5 en valor absoluto caen en la barra del extremo, y los NaN
         no se dibujan: la leyenda dice cuántos son.
-    threshold : float, optional
+    threshold : float
         Probabilidad a partir de la cual se responde PNEUMONIA.
     """
     import seaborn as sns
@@ -215,15 +186,14 @@ def score_histogram(
     names = [_in_words(scores, label) for label in (0, 1)]
     sns.histplot(
         x=scores["logit"].clip(-limit, limit), hue=scores["y_true"].map(dict(enumerate(names))), hue_order=names,
-        palette=[NORMAL, PNEUMONIA], bins=np.linspace(-limit, limit, bins + 1), element="step",
+        palette=[*CLASS_COLOURS.values()], bins=np.linspace(-limit, limit, 45), element="step",
         alpha=0.55, linewidth=1.2, ax=ax,
     )  # fmt: skip
-    if threshold is not None and 0 < threshold < 1:
+    if 0 < threshold < 1:
         place = np.log(threshold / (1 - threshold))
         ax.axvline(place, color="black", linewidth=1, linestyle="--")
-        where = {"xycoords": ax.get_xaxis_transform(), "textcoords": "offset points", "va": "top"}
-        ax.annotate(f"umbral {threshold:.3g}", (place, 0.98), (4, 0), fontsize=9, **where)
-    ticks = np.array(_PROBABILITY_TICKS)
+        ax.text(place, 0.98, f" umbral {threshold:.3g}", size=9, va="top", transform=ax.get_xaxis_transform())
+    ticks = np.array([0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999])
     ax.set_xticks(np.log(ticks / (1 - ticks)), [f"{tick:g}" for tick in ticks])
     ax.set(xlim=(-limit, limit), xlabel="Probabilidad de PNEUMONIA (escala de logit)", ylabel="Imágenes")
     sns.move_legend(ax, "upper center", bbox_to_anchor=(0.5, 1.16), ncols=2, title=None)
@@ -236,61 +206,53 @@ def _in_words(scores: "pd.DataFrame", label: int) -> str:
     return f"{list(CLASS_COLOURS)[label]} (real), n = {len(logits)}" + (f"; {lost} sin valor" if lost else "")
 
 
-def thresholds(
-    points: "pd.DataFrame", *, marks: Mapping[str, float] | None = None, ax: "Axes | None" = None
-) -> "Axes":
+def thresholds(points: "pd.DataFrame", *, marks: Mapping[str, float], ax: "Axes | None" = None) -> "Axes":
     """Dibuja sensibilidad y especificidad en función del umbral, y dónde cae cada política.
 
     Parameters
     ----------
     points : DataFrame
         `threshold`, `sensitivity` y `specificity`, de `neumo.evaluation.thresholds.operating_points`.
-    marks : mapping of str to float, optional
+    marks : mapping of str to float
         Umbral de cada política, por su rótulo; los que coinciden comparten rótulo.
     """
-    import pandas as pd
     import seaborn as sns
 
     ax = new_axes(ax, (7.0, 3.3))
-    curves = pd.concat([points, points.tail(1).assign(threshold=1.0)]).set_index("threshold")
-    curves = curves[["sensitivity", "specificity"]].rename(columns=METRICS)
-    look = {"palette": [PNEUMONIA, NORMAL], "dashes": False, "linewidth": 1.8, "drawstyle": "steps-pre"}
-    sns.lineplot(curves, estimator=None, sort=False, ax=ax, **look)
+    curves = points.set_index("threshold")[["sensitivity", "specificity"]].rename(columns=METRICS)
+    curves.loc[1.0] = curves.iloc[-1]
+    sns.lineplot(curves, **_PAIR, linewidth=1.8, drawstyle="steps-pre", estimator=None, sort=False, ax=ax)
     shared: dict[float, list[str]] = {}
-    for name, value in (marks or {}).items():
+    for name, value in marks.items():
         shared.setdefault(round(value, 3), []).append(name)
     for value, place in zip(shared, spread(list(shared), 0.16), strict=True):
-        ax.axvline(value, color=GREY, linewidth=0.9, linestyle=":")
-        arrow = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7}
-        look = {"ha": "center", "va": "bottom", "arrowprops": arrow, **_NOTE}
-        ax.annotate(
-            "\n".join(shared[value]), (value, 1.02), (place, 1.07), textcoords="axes fraction", **look
-        )
+        ax.axvline(value, **DOTS)
+        line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7}
+        look = {"textcoords": "axes fraction", "ha": "center", "va": "bottom", "arrowprops": line, **_NOTE}
+        ax.annotate("\n".join(shared[value]), (value, 1.02), (place, 1.07), **look)
     ax.set(xlim=(0, 1), ylim=(-0.02, 1.02), xlabel="Umbral de probabilidad", ylabel="Proporción")
     ax.legend(loc="best")
     return ax
 
 
-def predictive_values(
-    table: "pd.DataFrame", *, observed: float | None = None, ax: "Axes | None" = None
-) -> "Axes":
+def predictive_values(table: "pd.DataFrame", *, observed: float, ax: "Axes | None" = None) -> "Axes":
     """Dibuja los valores predictivos según la prevalencia; la línea vertical es la de estos datos.
 
     Parameters
     ----------
     table : DataFrame
         `prevalence`, `ppv` y `npv`, de `neumo.evaluation.thresholds.predictive_values`.
+    observed : float
+        La prevalencia de estos datos.
     """
     import seaborn as sns
 
     ax = new_axes(ax, (5.6, 3.4))
     names = {"ppv": "valor predictivo positivo", "npv": "valor predictivo negativo"}
     curves = table.set_index("prevalence")[list(names)].rename(columns=names)
-    sns.lineplot(curves, palette=[PNEUMONIA, NORMAL], dashes=False, linewidth=2, ax=ax)
-    if observed is not None:
-        ax.axvline(observed, color=GREY, linewidth=0.9, linestyle=":")
-        options = {"textcoords": "offset points", "ha": "right", **_NOTE}
-        ax.annotate("en estos datos", (observed, 0.03), (-4, 0), **options)
+    sns.lineplot(curves, **_PAIR, linewidth=2, ax=ax)
+    ax.axvline(observed, **DOTS)
+    ax.text(observed, 0.03, "en estos datos ", ha="right", **_NOTE)
     ax.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="Prevalencia de neumonía", ylabel="Proporción")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return ax
@@ -314,7 +276,7 @@ def error_gallery(images: np.ndarray, table: "pd.DataFrame", *, columns: int = 4
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     for ax, image, row in zip(axes.flat, images, table.to_dict("records"), strict=False):
-        color, real = ((NORMAL, "NORMAL"), (PNEUMONIA, "PNEUMONIA"))[int(row["y_true"])]
+        real, color = list(CLASS_COLOURS.items())[int(row["y_true"])]
         ax.imshow(image, cmap="gray", vmin=0, vmax=255)
         ax.spines[:].set(visible=True, color=color, linewidth=2.5)
         kind = f" ({row['subtype']})" if row.get("subtype") else ""

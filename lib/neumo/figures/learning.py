@@ -8,7 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-from neumo.figures.style import ACCENT, GREY, NORMAL, new_axes, new_grid, spread
+from neumo.figures.style import ACCENT, DOTS, GREY, NORMAL, new_axes, new_grid, spread
 from neumo.words import rate_text
 
 RULE_NAMES = {"valley": "valle", "steep": "pendiente", "minimum": "mínimo / 10", "slide": "regla corrida"}
@@ -78,17 +78,10 @@ def _label_above(ax: "Axes", marks: Sequence[tuple[str, float, float, str]]) -> 
     for (name, x, y, color), place in zip(marks, 0.07 + 0.86 * spread(places, 0.165), strict=True):
         marker = "X" if color == ACCENT else "o"
         ax.plot(x, y, marker, color=color, markersize=8, markeredgecolor="white", clip_on=False)
-        ax.annotate(
-            f"{name}\n{rate_text(x)}",
-            xy=(x, y),
-            xytext=(place, 1.04),
-            textcoords="axes fraction",
-            ha="center",
-            va="bottom",
-            fontsize=9,
-            color=color,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.7, "alpha": 0.6, "shrinkB": 5},
-        )
+        line = {"arrowstyle": "-", "color": color, "linewidth": 0.7, "alpha": 0.6, "shrinkB": 5}
+        look = {"ha": "center", "va": "bottom", "fontsize": 9, "color": color, "arrowprops": line}
+        text = f"{name}\n{rate_text(x)}"
+        ax.annotate(text, (x, y), (place, 1.04), textcoords="axes fraction", **look)
 
 
 def lr_seeds(curves: "pd.DataFrame", *, ax: "Axes | None" = None) -> "Axes":
@@ -127,9 +120,9 @@ def lr_agreement(
     ax.hlines(range(len(rules)), spans["min"], spans["max"], color=NORMAL, lw=5, alpha=0.2, capstyle="round")
     marks = sorted((references or {}).items(), key=lambda mark: -mark[1])
     for place, (label, rate) in enumerate(marks):
-        row = len(rules) + 0.55 * place
-        ax.plot([rate, rate], [-0.5, row], color=ACCENT, linewidth=0.9, linestyle=":")
-        ax.text(rate, row, f" {label}", color=ACCENT, fontsize=8.5, va="center")
+        low = len(rules) + 0.55 * place
+        ax.plot([rate, rate], [-0.5, low], color=ACCENT, linewidth=0.9, linestyle=":")
+        ax.text(rate, low, f" {label}", color=ACCENT, fontsize=8.5, va="center")
     ax.set(xscale="log", yticks=range(len(rules)), yticklabels=RULE_NAMES.values())
     ax.set(ylim=(len(rules) - 0.4 + 0.55 * len(marks), -0.6), ylabel="")
     ax.set_xlabel("Tasa de aprendizaje (escala logarítmica)")
@@ -168,7 +161,7 @@ def learning_curves(history: "pd.DataFrame", *, majority: float | None = None) -
         column[0].set_title(model)
         column[1].set_xlabel("Época")
         if majority is not None:
-            column[1].axhline(majority, color=GREY, linewidth=0.9, linestyle=":")
+            column[1].axhline(majority, **DOTS)
     axes[0, 0].set(yscale="log", ylabel="Pérdida (escala log.)")
     lowest = history[["accuracy", "val_accuracy"]].min().min()
     axes[1, 0].set(ylabel="Exactitud", ylim=(min(0.4, lowest - 0.03), 1.01))

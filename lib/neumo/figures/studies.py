@@ -8,7 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-from neumo.figures.style import ACCENT, CLASS_COLOURS, GREY, NORMAL, SERIES, blend, new_axes, new_grid
+from neumo.figures.style import ACCENT, CLASS_COLOURS, DOTS, GREY, NORMAL, SERIES, blend, new_axes, new_grid
 
 
 def heat_maps(
@@ -43,18 +43,13 @@ def heat_maps(
         panels = [blend(grey, 0 * grey), *(blend(grey, maps[place]) for maps in heat.values())]
         white = np.full((side, gap, 3), 255, np.uint8)
         ax.imshow(np.hstack([part for panel in panels for part in (panel, white)][:-1]))
-        for left, name in enumerate(heat, start=1):
-            ax.text(left * (side + gap), -6, name, fontsize=8, color=GREY)
-        ax.text(0, -6, title, fontsize=8)
+        for left, text in enumerate((title, *heat)):
+            ax.text(left * (side + gap), -6, text, fontsize=8, color=GREY if left else "black")
     return axes
 
 
 def cascade(
-    table: "pd.DataFrame",
-    *,
-    limit: float,
-    seeds: "Mapping[str, float] | None" = None,
-    ax: "Axes | None" = None,
+    table: "pd.DataFrame", *, limit: float, seeds: Mapping[str, float], ax: "Axes | None" = None
 ) -> "Axes":
     """Dibuja cuánto se parece el mapa al de la red entrenada según se barajan capas, de la salida a la entrada.
 
@@ -65,7 +60,7 @@ def cascade(
         absoluto: la media de los sorteos y, en banda, del menor al mayor.
     limit : float
         Correlación por debajo de la cual la prueba se da por superada.
-    seeds : mapping of str to float, optional
+    seeds : mapping of str to float
         Parecido medio entre semillas de cada modelo: rombo a la izquierda.
     """
     import pandas as pd
@@ -81,39 +76,35 @@ def cascade(
         markersize=6, markeredgewidth=0, linewidth=1.8, err_kws={"alpha": 0.12, "linewidth": 0}, ax=ax,
     )  # fmt: skip
     for name, color in colors.items():
-        ax.plot(-0.05, (seeds or {}).get(name, np.nan), "D", color=color, markersize=6, clip_on=False)
-    ax.axhline(limit, color=GREY, linewidth=0.9, linestyle=":")
+        ax.plot(-0.05, seeds.get(name, np.nan), "D", color=color, markersize=6, clip_on=False)
+    ax.axhline(limit, **DOTS)
     ax.set(xlim=(-0.08, 1.02), ylim=(0, 1.03), xlabel="Parte de las capas con los pesos barajados")
     ax.set_ylabel("Correlación absoluta\ncon el mapa entrenado")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     return ax
 
 
-_MODE_NAMES = {"batch": ("estadísticas del lote", GREY), "recomputed": ("recalculadas", "black")}
-_MODE_COLORS = (ACCENT, NORMAL, "#009E73", "#CC79A7")
+_MODES = {"batch": "estadísticas del lote", "recomputed": "recalculadas"}
 
 
 def _by_mode(table: "pd.DataFrame") -> dict[str, Any]:
-    """Lo que piden las figuras de seaborn: las inercias de mayor a menor, en color, y la verdad, en gris."""
+    """Lo que piden las figuras de seaborn: las inercias de mayor a menor, en color, y la verdad, en gris y negro."""
     mode = table["mode"].astype(str)
-    momenta = sorted(set(mode) - set(_MODE_NAMES), key=float, reverse=True)
-    palette = {f"inercia {one}": color for one, color in zip(momenta, _MODE_COLORS, strict=False)}
-    palette |= {name: color for key, (name, color) in _MODE_NAMES.items() if key in set(mode)}
-    names = {key: name for key, (name, _) in _MODE_NAMES.items()}
-    hue = mode.map(lambda one: names.get(one, f"inercia {one}"))
-    return {"hue": hue, "hue_order": list(palette), "palette": palette}
+    momenta = sorted(set(mode) - set(_MODES), key=float, reverse=True)
+    names = {one: f"inercia {one}" for one in momenta} | _MODES
+    colors = [*(ACCENT, NORMAL, *SERIES[2:])[: len(momenta)], GREY, "black"]
+    palette = {names[key]: color for key, color in zip(names, colors, strict=True) if key in set(mode)}
+    return {"hue": mode.map(names), "hue_order": list(palette), "palette": palette}
 
 
-def batchnorm_modes(
-    metrics: "pd.DataFrame", *, majority: float | None = None, ax: "Axes | None" = None
-) -> "Axes":
+def batchnorm_modes(metrics: "pd.DataFrame", *, majority: float, ax: "Axes | None" = None) -> "Axes":
     """Dibuja qué acierta la misma red, época a época, según las estadísticas con que normaliza.
 
     Parameters
     ----------
     metrics : DataFrame
         La de `neumo.studies.anatomy.lag_metrics`: `epoch`, `mode` y `accuracy`.
-    majority : float, optional
+    majority : float
         Lo que acierta quien responde siempre la clase mayoritaria.
     """
     import seaborn as sns
@@ -121,8 +112,7 @@ def batchnorm_modes(
     ax = new_axes(ax, (6.4, 3.4))
     look = {"marker": "o", "markersize": 7, "markeredgewidth": 0, "linewidth": 2}
     sns.lineplot(metrics, x="epoch", y="accuracy", **_by_mode(metrics), **look, ax=ax)
-    if majority is not None:
-        ax.axhline(majority, color=GREY, linewidth=0.9, linestyle=":", label="responder siempre lo mismo")
+    ax.axhline(majority, **DOTS, label="responder siempre lo mismo")
     ax.set(xlabel="Época", ylabel="Exactitud en validación", ylim=(None, 1.01))
     ax.set_xticks(metrics["epoch"].unique())
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -155,14 +145,14 @@ def batchnorm_variances(variances: "pd.DataFrame", *, factor: float = 2.0) -> np
     return axes
 
 
-def logit_spread(logits: "pd.DataFrame", *, limit: float | None = None, ax: "Axes | None" = None) -> "Axes":
+def logit_spread(logits: "pd.DataFrame", *, limit: float, ax: "Axes | None" = None) -> "Axes":
     """Dibuja la distribución de los logits de cada condición, en escala logarítmica con signo.
 
     Parameters
     ----------
     logits : DataFrame
         `condition`, `y_true` y `logit`; los no finitos no se dibujan.
-    limit : float, optional
+    limit : float
         Logit desde el que la probabilidad recortada ya no cambia: se señala a ambos lados.
     """
     conditions = list(logits["condition"].unique())
@@ -179,8 +169,8 @@ def logit_spread(logits: "pd.DataFrame", *, limit: float | None = None, ax: "Axe
     ax.set(yticks=range(len(conditions)), yticklabels=conditions, ylim=(len(conditions) - 0.5, -0.5))
     ax.set_xscale("symlog", linthresh=10, linscale=3)
     ax.xaxis.get_major_locator().set_params(numticks=9)
-    for edge in () if limit is None else (-limit, limit):
-        ax.axvline(edge, color=GREY, linewidth=0.9, linestyle=":")
+    for edge in (-limit, limit):
+        ax.axvline(edge, **DOTS)
     ax.set(xlabel="Logit de PNEUMONIA (escala logarítmica con signo)", ylabel="")
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return ax

@@ -13,6 +13,7 @@ PNEUMONIA = "#D55E00"
 ACCENT = PNEUMONIA
 GREY = "#6b7280"
 CLASS_COLOURS = {"NORMAL": NORMAL, "PNEUMONIA": PNEUMONIA}
+DOTS = {"color": GREY, "linewidth": 0.9, "linestyle": ":"}  # lo que sirve de referencia
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe e Ito, 2008
 _STYLE = {
     "axes.titlesize": 10.5,
@@ -24,7 +25,6 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": GREY,
-    "axes.linewidth": 0.8,
     "axes.axisbelow": True,
     "figure.dpi": 96,
     "figure.constrained_layout.use": True,
@@ -40,12 +40,7 @@ def style() -> None:
 
 def new_axes(ax: "Axes | None", size: tuple[float, float]) -> "Axes":
     """Devuelve `ax`, o unos ejes nuevos de `size` pulgadas con el estilo del informe."""
-    import matplotlib.pyplot as plt
-
-    if ax is not None:
-        return ax
-    style()
-    return plt.subplots(figsize=size)[1]
+    return new_grid(1, 1, size)[0, 0] if ax is None else ax
 
 
 def new_grid(rows: int, columns: int, size: tuple[float, float], **options: Any) -> np.ndarray:
@@ -65,11 +60,9 @@ def spread(positions: Sequence[float], gap: float) -> np.ndarray:
     [0.5, 0.7, 0.9]
     """
     order = np.argsort(positions, kind="stable")
-    placed = np.asarray(positions, float)[order]
-    gap = min(gap, 1 / max(1, len(placed) - 1))
-    for i in range(1, len(placed)):
-        placed[i] = max(placed[i], placed[i - 1] + gap)
-    placed = np.minimum(placed, 1 - gap * np.arange(len(placed))[::-1])
+    steps = min(gap, 1 / max(1, len(order) - 1)) * np.arange(len(order))
+    placed = np.maximum.accumulate(np.asarray(positions, float)[order] - steps)
+    placed = np.minimum(placed, 1 - steps[-1:]) + steps
     return placed[np.argsort(order)]
 
 
@@ -89,7 +82,7 @@ def blend(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
     from matplotlib import colormaps
     from PIL import Image
 
-    small = Image.fromarray(np.asarray(heat, dtype=np.float32))
+    small = Image.fromarray(np.float32(heat))
     values = np.asarray(small.resize(grey.shape[::-1], Image.Resampling.BILINEAR))
     color = colormaps["inferno"](values)[..., :3] * 255
     weight = 0.65 * values[..., None]
