@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neumo.data.split import choose_groups, count_images, image_level_leak, lot_shift, overlap, split
+from neumo.data.split import choose_groups, count_images, image_level_leak, overlap, split
 from neumo.errors import NeumoError
+from neumo.studies.lots import lot_shift
 from neumo.words import CLASSES
 
 

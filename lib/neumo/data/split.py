@@ -12,9 +12,6 @@ from neumo.words import CLASSES
 if TYPE_CHECKING:
     import pandas as pd
 
-# Con más bits que estos, la búsqueda exacta guardaría más de medio gigabyte.
-_MAX_BITS = 4_000_000_000
-
 
 def split(
     table: "pd.DataFrame",
@@ -66,68 +63,14 @@ def split(
             raise NeumoError(
                 "No hay carpeta test/ y falta test_fraction: diga qué parte va a prueba, por ejemplo 0.15."
             )
-        drawn = _draw(table[pool], _share(table[pool], test_fraction), rng, exact=False)
+        drawn = draw(table[pool], _share(table[pool], test_fraction), rng, exact=False)
         test = pool & table["group"].isin(drawn)
         pool = pool & ~test
     wanted = _exact(table[pool], val_counts) if val_counts else _share(table[pool], val_fraction)
-    val = pool & table["group"].isin(_draw(table[pool], wanted, rng, exact=bool(val_counts)))
+    val = pool & table["group"].isin(draw(table[pool], wanted, rng, exact=bool(val_counts)))
     partition = np.select([test, val, pool], ["test", "val", "train"], default="")
     _check_partitions(table, partition)
     return table.assign(partition=partition)
-
-
-LOTS = ("IM", "NORMAL2")
-"""Los lotes de adquisición en que vienen las radiografías normales, por el comienzo del nombre del archivo."""
-
-
-def lot_shift(table: "pd.DataFrame", *, direction: str, seed: int = 0) -> "pd.DataFrame":
-    """Reparte lo que no es prueba imitando el cambio de equipo: se entrena con un lote de normales y se mide con el otro.
-
-    Entrenan los NORMAL del lote `direction` y el 80% de los PNEUMONIA; miden los NORMAL del otro lote y el resto. Por
-    pacientes enteros, y con las mismas normales (salvo lo que obligue un paciente) de cada lote.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Con `y`, `group`, `lot` y `partition`; la partición `test` no interviene.
-    direction : str
-        Lote con que se entrena: "IM" (la dirección difícil) o "NORMAL2".
-    seed : int
-        Semilla del sorteo.
-
-    Returns
-    -------
-    DataFrame
-        La tabla con `partition` nueva: train, val (el otro lote) o vacío.
-
-    Raises
-    ------
-    NeumoError
-        Si las normales no vienen en los dos lotes.
-    """
-    pool = table["partition"].isin(["train", "val"])
-    lots = {lot: pool & (table["y"] == 0) & (table["lot"] == lot) for lot in LOTS}
-    count = min(int(mask.sum()) for mask in lots.values())
-    if direction not in LOTS or count < 2:
-        found = ", ".join(f"{mask.sum()} de {lot}" for lot, mask in lots.items())
-        raise NeumoError(
-            f"No se puede entrenar con el lote «{direction}» y medir con el otro: hay {found}. Hacen falta normales "
-            "de los lotes IM y NORMAL2, como en el conjunto de Kaggle."
-        )
-    rng = np.random.default_rng(seed)
-    normal = {lot: _members(table, mask, [count, 0], rng) for lot, mask in lots.items()}
-    positive = pool & (table["y"] == 1)
-    held = _members(table, positive, [0, round(0.2 * positive.sum())], rng)
-    train = normal.pop(direction) | (positive & ~held)
-    other = (next(iter(normal.values())) | held) & ~table["group"].isin(table.loc[train, "group"])
-    return table.assign(partition=np.select([train, other], ["train", "val"], default=""))
-
-
-def _members(
-    table: "pd.DataFrame", mask: "pd.Series", wanted: list[int], rng: np.random.Generator
-) -> "pd.Series":
-    """Filas de `mask` cuyos grupos, elegidos al azar, suman lo más parecido a `wanted` de cada clase."""
-    return mask & table["group"].isin(_draw(table[mask], np.array(wanted), rng, exact=False))
 
 
 def count_images(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -209,8 +152,8 @@ def choose_groups(
 ) -> np.ndarray:
     """Elige grupos enteros al azar para que sus imágenes de cada clase sumen lo pedido.
 
-    Es el problema de la suma de subconjuntos en dos dimensiones: las sumas alcanzables se guardan como bits de un
-    entero, grupo a grupo en orden aleatorio, y se para en cuanto se alcanza el objetivo.
+    Un programa lineal entero decide cuántos grupos se toman de cada tamaño, lo más parecido a la parte que toca de todos;
+    cuáles, se sortea.
 
     Parameters
     ----------
@@ -235,69 +178,59 @@ def choose_groups(
     >>> sizes[chosen].sum(axis=0).tolist()
     [2, 3]
     """
-    order = rng.permutation(len(sizes))
-    # Primero se toman grupos sin mirar y la búsqueda exacta solo cierra el resto, para no crecer con los datos.
-    for slack in (64, int(target.max()) + 1):
-        taken, rest = _take_blindly(sizes, target, order, slack)
-        remaining = target - sizes[taken].sum(axis=0)
-        closing = _subset(sizes[rest], remaining, exact=exact)
-        if closing is not None:
-            return np.isin(np.arange(len(sizes)), [*taken, *np.asarray(rest, dtype=int)[closing]])
-    return np.zeros(len(sizes), dtype=bool)
+    kinds, kind, count = np.unique(sizes, axis=0, return_inverse=True, return_counts=True)
+    wanted = _groups_of_each_size(kinds, count, target if exact else _nearest(kinds, count, target))
+    if wanted is None:
+        return np.zeros(len(sizes), dtype=bool)
+    shuffled = rng.permutation(len(sizes))
+    by_kind = shuffled[np.argsort(kind[shuffled], kind="stable")]
+    place = np.empty(len(sizes), dtype=int)  # el turno de cada grupo entre los de su tamaño
+    place[by_kind] = np.arange(len(sizes)) - np.repeat(np.cumsum(count) - count, count)
+    return place < wanted[kind]
 
 
-def _take_blindly(
-    sizes: np.ndarray, target: np.ndarray, order: np.ndarray, slack: int
-) -> tuple[list[int], list[int]]:
-    taken: list[int] = []
-    rest: list[int] = []
-    missing = target.copy()
-    for index in order:
-        fits = bool(np.all((sizes[index] == 0) | (missing - sizes[index] >= slack)))
-        (taken if fits else rest).append(int(index))
-        missing = missing - sizes[index] * fits
-    return taken, rest
-
-
-def _subset(sizes: np.ndarray, target: np.ndarray, *, exact: bool) -> np.ndarray | None:
-    """Índices de los grupos que suman `target` (o lo más cerca posible); `None` si no puede ser."""
-    largest = sizes.max(axis=0, initial=0)
-    top = target if exact else target + np.maximum(largest, target.sum())
-    width = int(top[1] + largest[1] + 1)
-    if width * (int(top[0]) + 1) * len(sizes) > _MAX_BITS:
-        return None
-    row = "0" * (width - int(top[1]) - 1) + "1" * (int(top[1]) + 1)
-    inside = int(row * (int(top[0]) + 1), 2)
-    steps = [int(a) * width + int(b) for a, b in sizes]
-    goal = int(target[0]) * width + int(target[1])
-    reached = [1]
-    for step in steps:
-        reached.append((reached[-1] | reached[-1] << step) & inside)
-        if reached[-1] >> goal & 1:
-            break
-    if not reached[-1] >> goal & 1:
-        if exact:
-            return None
-        goal = _nearest(reached[-1], target, width)
-    return np.array(_trace_back(reached, steps, goal), dtype=int)
-
-
-def _nearest(reached: int, target: np.ndarray, width: int) -> int:
-    bits = np.unpackbits(
-        np.frombuffer(reached.to_bytes(reached.bit_length() // 8 + 1, "little"), np.uint8), bitorder="little"
+def _nearest(kinds: np.ndarray, count: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """La suma alcanzable más cercana a `target`: la que minimiza lo que falta y lo que sobra de cada clase."""
+    k = len(kinds)
+    found = _solve(
+        np.r_[np.zeros(k), np.ones(4)],
+        [(np.hstack([kinds.T, np.eye(2), -np.eye(2)]), target, target)],
+        np.r_[count, np.full(4, np.inf)],
     )
-    sums = np.flatnonzero(bits)
-    distance = np.abs(sums // width - target[0]) + np.abs(sums % width - target[1])
-    return int(sums[distance.argmin()])
+    assert found is not None  # lo que falta y lo que sobra no tienen tope: siempre hay solución
+    return found[:k] @ kinds
 
 
-def _trace_back(reached: list[int], steps: list[int], goal: int) -> list[int]:
-    chosen = []
-    for index in range(len(reached) - 2, -1, -1):
-        if not reached[index] >> goal & 1:
-            chosen.append(index)
-            goal -= steps[index]
-    return chosen
+def _groups_of_each_size(kinds: np.ndarray, count: np.ndarray, target: np.ndarray) -> np.ndarray | None:
+    """Cuántos grupos tomar de cada tamaño (k,) para sumar `target`, cerca de su parte; `None` si no puede ser."""
+    k = len(kinds)
+    share = np.minimum(target / np.maximum(count @ kinds, 1), 1)
+    part = np.rint(count * (kinds @ share) / np.maximum(kinds.sum(axis=1), 1))
+    one, none = np.eye(k), np.zeros((2, k))
+    rows = [
+        (np.hstack([kinds.T, none]), target, target),
+        (
+            np.hstack([one, -one]),
+            -np.inf,
+            part,
+        ),  # las últimas incógnitas: cuánto se aparta cada tamaño de su parte
+        (np.hstack([one, one]), part, np.inf),
+    ]
+    found = _solve(np.r_[np.zeros(k), np.ones(k)], rows, np.r_[count, np.full(k, np.inf)])
+    return None if found is None else found[:k]
+
+
+def _solve(cost: np.ndarray, rows: list, highest: np.ndarray) -> np.ndarray | None:
+    """Minimiza `cost · x` con `x` entre 0 y `highest`, todo entero; `None` si no hay solución."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    found = milp(
+        cost,
+        constraints=[LinearConstraint(*row) for row in rows],
+        integrality=np.ones(len(cost)),
+        bounds=Bounds(0, highest),
+    )
+    return None if found.x is None else np.rint(found.x).astype(int)
 
 
 def _sizes(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -322,7 +255,14 @@ def _exact(table: "pd.DataFrame", counts: Mapping[str, int]) -> np.ndarray:
     return wanted
 
 
-def _draw(table: "pd.DataFrame", wanted: np.ndarray, rng: np.random.Generator, *, exact: bool) -> "pd.Index":
+def draw(table: "pd.DataFrame", wanted: np.ndarray, rng: np.random.Generator, *, exact: bool) -> "pd.Index":
+    """Sortea grupos de `table` que sumen `wanted` imágenes de cada clase, o lo más parecido si no se pide exacto.
+
+    Raises
+    ------
+    NeumoError
+        Si se piden cuentas exactas que ninguna combinación de grupos suma: dice la más cercana.
+    """
     sizes = _sizes(table)
     chosen = choose_groups(sizes.to_numpy(), wanted, rng=rng, exact=exact)
     if exact and not chosen.any():

@@ -254,8 +254,8 @@ def lot_shift_predictions(
     """
     import pandas as pd
 
-    from neumo.data.split import LOTS, lot_shift
     from neumo.learning import inference, training
+    from neumo.studies.lots import LOTS, lot_shift
 
     if not experiments:
         raise NeumoError("No hay red que entrenar: ninguna de final_models se lee con umbral.")
