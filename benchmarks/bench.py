@@ -84,9 +84,7 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def compare(
-    title: str, count: int, mine: Callable, other: Callable, *, target: float | None, repeats: int
-) -> None:
+def compare(title: str, count: int, mine: Callable, other: Callable, *, target: float | None, repeats: int) -> None:
     """Alterna las dos acciones y escribe imágenes por segundo y la mediana del cociente."""
     pairs = [(seconds(mine), seconds(other)) for _ in range(repeats)]
     fast, slow = (count / np.median(column) for column in zip(*pairs, strict=True))
@@ -204,9 +202,7 @@ def waiting(model, batches, steps: int) -> tuple[float, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Ejecuta las mediciones."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", default="", help='"originals=carpeta resized=carpeta repeats=3"')
     options = parse_overrides(parser.parse_args(argv).set)
     repeats = int(options.get("repeats", 3))

@@ -18,9 +18,7 @@ HOSTILE = 'person1_<script>alert("x")</script>_&.jpeg'
 
 def shown(fragment, kind="execute_result"):
     """Salida de celda como la dejaría Jupyter."""
-    return new_output(
-        kind, data=fragment._repr_mimebundle_(), **({"execution_count": 1} if "result" in kind else {})
-    )
+    return new_output(kind, data=fragment._repr_mimebundle_(), **({"execution_count": 1} if "result" in kind else {}))
 
 
 def code(source, *outputs, tags=(), status="completed"):
@@ -99,12 +97,9 @@ def notebooks(folder: Path) -> list[Path]:
     ]
     wide = pd.DataFrame(np.arange(24.0).reshape(2, 12) / 7, columns=[f"columna {i}" for i in range(12)])
     data = [
-        new_markdown_cell(
-            "# Recolección y organización\n\nLee: `params`  \nEscribe: `manifest`, `partition`"
-        ),
+        new_markdown_cell("# Recolección y organización\n\nLee: `params`  \nEscribe: `manifest`, `partition`"),
         code(
-            "seed = 1  # semilla de todo azar\nimage_size = 64  # lado, en píxeles\nrun_dir = 'x'",
-            tags=["parameters"],
+            "seed = 1  # semilla de todo azar\nimage_size = 64  # lado, en píxeles\nrun_dir = 'x'", tags=["parameters"]
         ),
         code("# Parameters\nimage_size = 96\ndata_dir = '/home/alguien/datos'", tags=["injected-parameters"]),
         new_markdown_cell(
@@ -131,10 +126,7 @@ def notebooks(folder: Path) -> list[Path]:
             "figure(plots.grid(muestra), 'fig-muestra', caption='…', alt='…')  # una muestra de cada clase",
             shown(
                 display.figure(
-                    radiographs(),
-                    "fig-muestra",
-                    caption="Ocho imágenes al azar.",
-                    alt="Rejilla de ocho imágenes.",
+                    radiographs(), "fig-muestra", caption="Ocho imágenes al azar.", alt="Rejilla de ocho imágenes."
                 )
             ),
         ),
@@ -145,9 +137,7 @@ def notebooks(folder: Path) -> list[Path]:
         ),
     ]
     evaluation = [
-        new_markdown_cell(
-            "# Evaluación\n\nLee: `predictions_final`  \nEscribe: `predictions_test`, `metrics`"
-        ),
+        new_markdown_cell("# Evaluación\n\nLee: `predictions_final`  \nEscribe: `predictions_test`, `metrics`"),
         new_markdown_cell("## La curva\n\nTexto antes de la figura, con `código` y **énfasis**."),
         code(
             "figure(curva)",

@@ -32,8 +32,6 @@ def predictions(models=("original", "mejorado"), seeds=(0, 1), n=60):
             identity = {"model": model, "seed": seed, "partition": "val"}
             paths = [f"{i}.jpeg" for i in range(n)]
             tables.append(
-                pd.DataFrame(
-                    {**identity, "path": paths, "group": np.arange(n) // 2, "y_true": y, "logit": logit}
-                )
+                pd.DataFrame({**identity, "path": paths, "group": np.arange(n) // 2, "y_true": y, "logit": logit})
             )
     return pd.concat(tables, ignore_index=True)

@@ -90,9 +90,7 @@ def test_batchnorm_lag_is_seen_and_not_measured_twice(tmp_path):
     sets = blobs(96), blobs(32, seed=1)
     found = experiments.batchnorm_lag(EXPERIMENT, *sets, **options)
     before = sorted((tmp_path / "anatomy").iterdir())
-    pd.testing.assert_frame_equal(
-        experiments.batchnorm_lag(EXPERIMENT, *sets, **options)["logits"], found["logits"]
-    )
+    pd.testing.assert_frame_equal(experiments.batchnorm_lag(EXPERIMENT, *sets, **options)["logits"], found["logits"])
     assert sorted((tmp_path / "anatomy").iterdir()) == before
     metrics = lab.lag_metrics(found["logits"])
     assert set(metrics["mode"]) == {"0.99", "0.5", "batch", "recomputed"}
@@ -112,11 +110,7 @@ def lag_metrics(inference, batch, positive):
 
 @pytest.mark.parametrize(
     ("inference", "batch", "positive", "expected"),
-    [
-        (0.5, 0.95, 1.0, "demostrado"),
-        (0.5, 0.52, 1.0, "compatible"),
-        (0.93, 0.95, 0.6, "no demostrado"),
-    ],
+    [(0.5, 0.95, 1.0, "demostrado"), (0.5, 0.52, 1.0, "compatible"), (0.93, 0.95, 0.6, "no demostrado")],
 )
 def test_lag_verdict_follows_the_figures(inference, batch, positive, expected):
     found = lab.lag_evidence(lag_metrics(inference, batch, positive), momentum=0.99)

@@ -5,25 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neumo.learning.batches import (
-    DRAWS,
-    affine_matrices,
-    augment,
-    draw_uniform,
-    image_generator,
-    train_generator,
-    warp,
-)
+from neumo.learning.batches import DRAWS, affine_matrices, augment, draw_uniform, image_generator, train_generator, warp
 from neumo.params import Augmentation
 
 SIZE = 24
 OFF = Augmentation(
-    rotation_range=0,
-    width_shift_range=0,
-    height_shift_range=0,
-    shear_range=0,
-    zoom_range=0,
-    horizontal_flip=False,
+    rotation_range=0, width_shift_range=0, height_shift_range=0, shear_range=0, zoom_range=0, horizontal_flip=False
 )
 
 
@@ -145,9 +132,7 @@ def test_full_spectrum_mix_takes_the_partners_mean_and_keeps_the_shapes():
 
 def epochs_of(image_set, **options):
     batches = list(
-        train_generator(
-            image_set, batch_size=4, seed=7, augmentation=Augmentation(noise_stddev=0.1), **options
-        )
+        train_generator(image_set, batch_size=4, seed=7, augmentation=Augmentation(noise_stddev=0.1), **options)
     )
     return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
@@ -162,9 +147,7 @@ def test_resuming_at_an_epoch_equals_passing_through_the_earlier_ones(image_set)
 
 def test_each_epoch_shows_every_image_once(image_set):
     images, labels = next(iter(image_generator(image_set, batch_size=10, seed=3, shuffle=True)))
-    order = [
-        np.flatnonzero((image_set.images == image[..., 0]).all((1, 2))).item() for image in images.numpy()
-    ]
+    order = [np.flatnonzero((image_set.images == image[..., 0]).all((1, 2))).item() for image in images.numpy()]
     assert sorted(order) == sorted(image_set.rows)
     assert order != image_set.rows.tolist()
     by_row = dict(zip(image_set.rows.tolist(), image_set.labels.tolist(), strict=True))

@@ -19,9 +19,7 @@ CHOSEN = {
 @pytest.fixture
 def predictions():
     rng = np.random.default_rng(0)
-    first = pd.DataFrame(
-        {"path": [f"{i}.jpeg" for i in range(80)], "group": [f"p{i // 2}" for i in range(80)]}
-    )
+    first = pd.DataFrame({"path": [f"{i}.jpeg" for i in range(80)], "group": [f"p{i // 2}" for i in range(80)]})
     first["y_true"] = np.repeat([0, 1], 40)
     first["subtype"] = np.where(first["y_true"] == 0, "", np.where(np.arange(80) % 2, "virus", "bacteria"))
     tables = [

@@ -13,9 +13,7 @@ TITLE = "# Uno\n\nLee: `listing`.\n\nEscribe: `exclusions`."
 PIXEL = {"image/png": "iVBORw0KGgo="}
 
 
-def write(
-    folder, *, title=TITLE, parameters="seed = 1", code="1 + 1", prose="", attachments=None, name="03_uno"
-):
+def write(folder, *, title=TITLE, parameters="seed = 1", code="1 + 1", prose="", attachments=None, name="03_uno"):
     """Escribe un cuaderno de tres celdas, como los que guarda JupyterLab; sin kernelspec."""
     text = new_markdown_cell(prose, id="prosa")
     if attachments:
@@ -43,24 +41,13 @@ def test_a_chapter_says_what_it_reads_writes_and_uses(tmp_path):
     [
         *(
             ({"parameters": f"seed = 1\n{line}"}, f"celda «parametros» de 03_uno.ipynb, «{line}»")
-            for line in (
-                "import os",
-                "a, b = 1, 2",
-                "a = b = 1",
-                "b = int(3)",
-                "size: int",
-                "seed += 1",
-                "%pwd",
-            )
+            for line in ("import os", "a, b = 1, 2", "a = b = 1", "b = int(3)", "size: int", "seed += 1", "%pwd")
         ),
         ({"title": "Uno\n\nLee: nada."}, "03_uno.ipynb («titulo»)"),
         ({"prose": "![una placa](attachment:a.png)"}, "«prosa» de 03_uno.ipynb no está"),
         ({"prose": "![image.png](attachment:a.png)", "attachments": {"a.png": PIXEL}}, "no dice qué se ve"),
         ({"code": "x = 1\nopen_run?"}, "celda «cuerpo» de 03_uno.ipynb, línea «open_run?»"),
-        (
-            {"title": "# Uno\n\nEscribe: `exclusiones`"},
-            "03_uno.ipynb nombra en su primera celda artefactos que no",
-        ),
+        ({"title": "# Uno\n\nEscribe: `exclusiones`"}, "03_uno.ipynb nombra en su primera celda artefactos que no"),
         ({"title": "# Uno\n\nEscribe: `manifest`"}, "`manifest`, del 02"),
     ],
 )
@@ -94,7 +81,5 @@ def test_prose_code_and_pasted_images_count_and_outputs_do_not(tmp_path):
 
 def test_a_chapter_that_reads_what_nobody_writes_is_refused(tmp_path):
     write(tmp_path, title="# Dos\n\nLee: `manifest`.")
-    with pytest.raises(
-        NeumoError, match="lee `manifest` y ningún capítulo lo escribe: debería hacerlo el 02"
-    ):
+    with pytest.raises(NeumoError, match="lee `manifest` y ningún capítulo lo escribe: debería hacerlo el 02"):
         read_chapters(tmp_path)

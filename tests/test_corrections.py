@@ -20,9 +20,7 @@ def test_ablation_reads_each_recipe_four_ways(tmp_path):
     recipes = lab.ablation_recipes(EXPERIMENT, Experiment(batchnorm_momentum=0.9, l2=0.001))
     assert [r.name for r in recipes] == ["base", "inercia", "pesos", "aumento", "l2", "tasa", "todas"]
     sets = {"train": blobs(48), "val": blobs(16, seed=1)}
-    predictions = lab.ablation(
-        [recipes[0], recipes[1]], lambda name, image_size: sets[name], seeds=[0], cache=tmp_path
-    )
+    predictions = lab.ablation([recipes[0], recipes[1]], lambda name, image_size: sets[name], seeds=[0], cache=tmp_path)
     table = lab.ablation_table(predictions)
     assert len(table) == 2 * 2 * 2
     assert (table.query("decision == 'argmax'")["balanced_accuracy"] == 0.5).all()
@@ -59,9 +57,7 @@ def test_effects_say_what_moved_and_from_where():
 def test_all_together_is_every_correction_at_once():
     base, *single, together = lab.ablation_recipes(EXPERIMENT, Experiment(batchnorm_momentum=0.9, l2=0.001))
     assert base.model_copy(update={"name": "prueba"}) == EXPERIMENT
-    changed = {k for r in single for k in type(r).model_fields if getattr(r, k) != getattr(base, k)} - {
-        "name"
-    }
+    changed = {k for r in single for k in type(r).model_fields if getattr(r, k) != getattr(base, k)} - {"name"}
     for key in changed - {"augmentation"}:
         assert getattr(together, key) != getattr(base, key), key
 
@@ -100,9 +96,7 @@ def test_the_lot_table_joins_the_directions_seed_by_seed():
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(0)
-    index = pd.MultiIndex.from_product(
-        [("IM", "NORMAL2"), (0, 1), range(30)], names=["direction", "seed", "image"]
-    )
+    index = pd.MultiIndex.from_product([("IM", "NORMAL2"), (0, 1), range(30)], names=["direction", "seed", "image"])
     table = index.to_frame(index=False).assign(model="mejorado", partition="val")
     table["y_true"] = table["image"] % 2
     table["path"] = table["group"] = table["direction"] + table["image"].astype(str)

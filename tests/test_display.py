@@ -24,9 +24,7 @@ def test_dense_scatter_becomes_a_png():
     assert "data:image/png" in display.figure(axes, "fig-nube", caption="Nube.", alt="Nube.").html
 
 
-@pytest.mark.parametrize(
-    ("id", "caption", "alt"), [("curva", "a", "b"), ("fig-Ñ", "a", "b"), ("fig-a", "a", " ")]
-)
+@pytest.mark.parametrize(("id", "caption", "alt"), [("curva", "a", "b"), ("fig-Ñ", "a", "b"), ("fig-a", "a", " ")])
 def test_figure_refuses_bad_identifiers_and_missing_texts(id, caption, alt):
     with pytest.raises(NeumoError):
         display.figure(None, id, caption=caption, alt=alt)
@@ -60,9 +58,7 @@ def test_table_aligns_figures_and_names_the_index():
         ("época", False), ("n", True), ("ic", True), ("clase", False)
     ]  # fmt: skip
     crossed = pd.crosstab(pd.Series(["a"], name="modo"), pd.Series(["b"], name="clase"))
-    heads = BeautifulSoup(display.table(crossed, "tab-b", caption="Una.").html, "html.parser").select(
-        "thead th"
-    )
+    heads = BeautifulSoup(display.table(crossed, "tab-b", caption="Una.").html, "html.parser").select("thead th")
     assert [head.get_text() for head in heads] == ["modo", "b"]
     hidden = display.table(frame, "tab-a", caption="Una.", index=False)
     assert "época" not in hidden.html
@@ -79,9 +75,7 @@ def test_prose_without_values_keeps_braces_and_values_cannot_be_markup():
 
 
 def test_notes_and_findings():
-    finding = type(
-        "Finding", (), {"code": "argmax", "message": "Siempre <0>.", "evidence": {"n": 1060, "p": 0.26134}}
-    )
+    finding = type("Finding", (), {"code": "argmax", "message": "Siempre <0>.", "evidence": {"n": 1060, "p": 0.26134}})
     assert "Siempre &lt;0&gt;." in display.findings([finding]).html
     assert "n = 1060; p = 0.261" in display.findings([finding]).html
     assert "ninguno" in display.findings([]).html

@@ -13,9 +13,7 @@ from neumo.report.render import slug
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = sorted((ROOT / "lib").rglob("*.py"))
-NOTEBOOKS = [
-    path for folder in ("docs", "docs/ejercicios", "notebooks") for path in (ROOT / folder).glob("*.ipynb")
-]
+NOTEBOOKS = [path for folder in ("docs", "docs/ejercicios", "notebooks") for path in (ROOT / folder).glob("*.ipynb")]
 LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)")
 
 

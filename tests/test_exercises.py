@@ -56,9 +56,7 @@ def outputs(path):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_teachers_copy_runs_clean_and_every_answer_is_right(copies, run, tmp_path, name):
     execute_chapter(copies / "docente" / f"{name}.ipynb", tmp_path / "hecho.ipynb", run=run, values={})
-    verdicts = [
-        text for text in outputs(tmp_path / "hecho.ipynb") if text.startswith(("En orden: **", "Aviso"))
-    ]
+    verdicts = [text for text in outputs(tmp_path / "hecho.ipynb") if text.startswith(("En orden: **", "Aviso"))]
     source = (SOURCE / f"{name}.ipynb").read_text(encoding="utf-8")
     assert len([text for text in verdicts if "correcto" in text]) == source.count("check(")
     assert not [text for text in verdicts if "Pista" in text]
@@ -113,11 +111,7 @@ MISTAKES = {
     "decisión al revés": ("decisiones", lambda c: c["probability"] < 0.5, "PNEUMONIA es la clase 1"),
     "etiquetas": ("decisiones", lambda c: c["y_true"], "clases reales"),
     "columna": ("decisiones", lambda c: c[["decision"]], "forma"),
-    "traspuesta": (
-        "matriz",
-        lambda c: np.transpose(measured(c)["confusion_matrix"]),
-        "filas son la clase real",
-    ),
+    "traspuesta": ("matriz", lambda c: np.transpose(measured(c)["confusion_matrix"]), "filas son la clase real"),
     "orden": ("matriz", lambda c: np.flip(measured(c)["confusion_matrix"]), "empieza por PNEUMONIA"),
     "otra métrica": ("sensibilidad", lambda c: measured(c)["precision"], "precisión"),
     "cruzadas": ("especificidad", lambda c: measured(c)["sensitivity"], "PNEUMONIA reales"),

@@ -130,9 +130,7 @@ def planted():
     """Ficheros cuyo tamaño delata la clase (menos bytes, PNEUMONIA) y nada más."""
     rng = np.random.default_rng(3)
     y = rng.integers(0, 2, 300)
-    table = pd.DataFrame(
-        {"y": y, "group": np.arange(300), "partition": rng.choice(["train", "val", "test"], 300)}
-    )
+    table = pd.DataFrame({"y": y, "group": np.arange(300), "partition": rng.choice(["train", "val", "test"], 300)})
     inspection = pd.DataFrame({"size": 1000.0 - 900 * y + rng.random(300), "width": 100, "height": 80})
     inspection["mean"] = rng.uniform(100, 120, 300)
     inspection["path"] = [f"{i}.jpeg" for i in range(300)]

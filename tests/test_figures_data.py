@@ -46,9 +46,7 @@ def test_images_per_patient_count_patients_and_not_images():
 
 
 def test_sizes_circle_the_odd_images_and_ratios_carry_their_limits():
-    flags = pd.DataFrame(
-        {"width": [100, 300, 120], "height": [100, 100, 110], "odd_aspect": [False, True, False]}
-    )
+    flags = pd.DataFrame({"width": [100, 300, 120], "height": [100, 100, 110], "odd_aspect": [False, True, False]})
     flags = flags.assign(label=["NORMAL", "PNEUMONIA", "PNEUMONIA"], aspect=flags["width"] / flags["height"])
     ax = figures.image_sizes(flags, target=64)
     np.testing.assert_allclose(ax.collections[-1].get_offsets(), [[300, 100]])

@@ -51,9 +51,7 @@ def test_confusion_matrices_fill_a_grid():
     table = confusion([0, 1], [0, 1])
     axes = figures.confusion_matrices({f"intento_{i}": table for i in range(5)}, columns=3)
     assert axes.shape == (2, 3)
-    assert [ax.get_title(loc="left") or ax.get_title() for ax in axes.flat[:5]] == [
-        f"intento_{i}" for i in range(5)
-    ]
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in axes.flat[:5]] == [f"intento_{i}" for i in range(5)]
     assert not axes[1, 2].get_visible()
     assert [ax.get_ylabel() for ax in axes[0]] == ["Clase real", "", ""]
     assert [ax.get_xlabel() for ax in axes[:, 0]] == ["", "Clase predicha"]
@@ -110,10 +108,7 @@ def test_score_histogram_draws_every_logit_and_says_how_many_are_missing(scored)
     scored.loc[scored["y_true"] == 1, "logit"] = np.nan
     ax = figures.score_histogram(scored)
     normal, sick = (scored["y_true"] == 0).sum(), scored["y_true"].sum()
-    assert legend(ax) == [
-        f"NORMAL (real), n = {normal}",
-        f"PNEUMONIA (real), n = {sick}; {sick} sin valor",
-    ]
+    assert legend(ax) == [f"NORMAL (real), n = {normal}", f"PNEUMONIA (real), n = {sick}; {sick} sin valor"]
     assert drawn(ax) == [normal]
 
 

@@ -8,14 +8,7 @@ import pytest
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from neumo.figures.studies import (
-    ablation,
-    batchnorm_modes,
-    batchnorm_variances,
-    cascade,
-    heat_maps,
-    logit_spread,
-)
+from neumo.figures.studies import ablation, batchnorm_modes, batchnorm_variances, cascade, heat_maps, logit_spread
 
 
 @pytest.fixture(autouse=True)
@@ -57,12 +50,7 @@ def lag_rows(**columns):
 
 def test_batchnorm_modes_name_each_statistic_and_the_majority():
     ax = batchnorm_modes(lag_rows(epoch=[1, 2], accuracy=[0.7, 0.8]), majority=0.74)
-    assert legend(ax) == [
-        "inercia 0.99",
-        "inercia 0.9",
-        "estadísticas del lote",
-        "responder siempre lo mismo",
-    ]
+    assert legend(ax) == ["inercia 0.99", "inercia 0.9", "estadísticas del lote", "responder siempre lo mismo"]
     assert ax.lines[-1].get_ydata()[0] == 0.74
 
 
@@ -76,9 +64,7 @@ def test_batchnorm_variances_draw_a_panel_per_layer():
 
 
 def test_logit_spread_skips_what_is_not_finite():
-    logits = pd.DataFrame(
-        {"condition": ["a"] * 4 + ["b"] * 4, "y_true": [0, 1] * 4, "logit": [-5.0, 5e6] * 4}
-    )
+    logits = pd.DataFrame({"condition": ["a"] * 4 + ["b"] * 4, "y_true": [0, 1] * 4, "logit": [-5.0, 5e6] * 4})
     logits.loc[0, "logit"] = np.inf
     ax = logit_spread(logits, limit=16.1)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]

@@ -84,17 +84,13 @@ def test_only_what_changed_is_made_again(project):
     notebooks, build = project / "notebooks", project / "build" / "demo"
     part = _report(project, "--until", "2")
     assert part.returncode == 0, part.stderr
-    assert re.search(
-        r"^\[ 1/1\] 02_uno: hecho en \d+ s$", part.stdout, re.M
-    )  # cuenta lo pedido, no el informe
+    assert re.search(r"^\[ 1/1\] 02_uno: hecho en \d+ s$", part.stdout, re.M)  # cuenta lo pedido, no el informe
     assert _executed(_report(project)) == ["03_dos", "informe"]
     assert "La semilla fue 5" in (build / "informe.html").read_text()
 
     assert _executed(_report(project)) == []
 
-    _edit(
-        notebooks / "02_uno.ipynb", lambda nb: nb.cells.insert(1, new_markdown_cell("Más prosa.", id="prosa"))
-    )
+    _edit(notebooks / "02_uno.ipynb", lambda nb: nb.cells.insert(1, new_markdown_cell("Más prosa.", id="prosa")))
     assert _executed(_report(project)) == ["02_uno", "informe"]
 
     def save_outputs(notebook):

@@ -9,13 +9,7 @@ from neumo.report.index import render_index
 def test_index_lists_runs_and_compares_two(tmp_path):
     for name, accuracy in (("demo", 0.8), ("<otra>", 0.9)):
         records = [
-            {
-                "model": "original",
-                "seed": seed,
-                "partition": partition,
-                "accuracy": accuracy + seed / 100,
-                "auc": 0.95,
-            }
+            {"model": "original", "seed": seed, "partition": partition, "accuracy": accuracy + seed / 100, "auc": 0.95}
             for seed in (1, 3)
             for partition in ("val", "test")
         ]

@@ -33,9 +33,7 @@ def test_bootstrap_equals_scikit_learn_on_the_repeated_images():
     for i, row in enumerate(counts[:, groups].astype(int)):
         repeated = np.repeat(np.arange(80), row)
         assert measured["auc"][i] == pytest.approx(roc_auc_score(y[repeated], prob[repeated]))
-        assert measured["average_precision"][i] == pytest.approx(
-            average_precision_score(y[repeated], prob[repeated])
-        )
+        assert measured["average_precision"][i] == pytest.approx(average_precision_score(y[repeated], prob[repeated]))
 
 
 def test_interval_without_variation_is_wilson_on_patients():
@@ -53,8 +51,7 @@ def test_interval_without_variation_is_wilson_on_patients():
     constant = intervals(y, np.full(60, 0.9), groups=groups, resamples=200).set_index("metric")
     sensitivity, specificity = (wilson(value, n) for value, n in ((1.0, 10), (0.0, 5)))
     assert_allclose(
-        constant.loc["balanced_accuracy", ["low", "high"]].to_list(),
-        np.mean([sensitivity, specificity], axis=0),
+        constant.loc["balanced_accuracy", ["low", "high"]].to_list(), np.mean([sensitivity, specificity], axis=0)
     )
 
 
@@ -102,9 +99,7 @@ def test_paired_difference_is_narrower_than_unpaired_and_signed():
     assert row.p_value < 0.05
     same = paired_difference(y, better, better, resamples=200).set_index("metric").loc["auc"]
     assert (same.difference, same.p_value) == (0, 1)
-    assert np.isnan(
-        [same.low, same.high]
-    ).all()  # iguales siempre: los remuestreos no dicen cuánto pueden diferir
+    assert np.isnan([same.low, same.high]).all()  # iguales siempre: los remuestreos no dicen cuánto pueden diferir
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 7), (3, 7), (49, 50), (120, 120)])

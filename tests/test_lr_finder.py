@@ -36,9 +36,7 @@ def by_definition(table, rule):
     if rule == "minimum":
         return rates[losses.index(min(losses))] / 10
     if rule == "steep":
-        slope = [
-            (losses[i + 1] - losses[i]) / (math.log(rates[i + 1]) - math.log(rates[i])) for i in range(n - 1)
-        ]
+        slope = [(losses[i + 1] - losses[i]) / (math.log(rates[i + 1]) - math.log(rates[i])) for i in range(n - 1)]
         return rates[slope.index(min(slope))]
     if rule == "slide":
         gradient = np.gradient(np.array(losses))
@@ -145,8 +143,7 @@ def test_suggest_keeps_the_reason_of_a_rule_that_refuses():
     import pandas as pd
 
     curves = pd.concat(
-        [pd.DataFrame(plausible(s)).assign(seed=s) for s in (0, 1)]
-        + [pd.DataFrame(curve([1.0] * 60)).assign(seed=2)]
+        [pd.DataFrame(plausible(s)).assign(seed=s) for s in (0, 1)] + [pd.DataFrame(curve([1.0] * 60)).assign(seed=2)]
     )
     table = lr_rules.suggest(curves, steps=100)
     assert list(table["seed"]) == [0] * 4 + [1] * 4 + [2] * 4
@@ -303,9 +300,7 @@ def test_find_learning_rate_is_repeatable_and_cached_seed_by_seed(tmp_path, monk
     settings = LrFinder(min_lr=1e-6, max_lr=1e-1, steps=20)
 
     def find(folder, seeds):
-        return lr_finder.find_learning_rate(
-            experiment, images, settings=settings, seeds=seeds, cache=tmp_path / folder
-        )
+        return lr_finder.find_learning_rate(experiment, images, settings=settings, seeds=seeds, cache=tmp_path / folder)
 
     curves = find("a", [3, 4])
     assert list(curves.columns) == ["seed", "step", "learning_rate", "loss", "smoothed"]

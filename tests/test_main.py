@@ -51,9 +51,7 @@ def test_a_prediction_that_fails_leaves_no_file_and_empties_none(images, tmp_pat
 @pytest.mark.parametrize(
     ("option", "place"), [("--output", "archivo/hoy.csv"), ("--output", "kaggle"), ("--explain", "archivo")]
 )
-def test_a_place_where_nothing_can_be_written_is_told_before_predicting(
-    images, tmp_path, capsys, option, place
-):
+def test_a_place_where_nothing_can_be_written_is_told_before_predicting(images, tmp_path, capsys, option, place):
     (tmp_path / "archivo").write_text("")
     assert main(["predict", "--run", str(tmp_path / "no"), option, str(tmp_path / place), str(images)]) == 2
     assert f"No se puede escribir en «{tmp_path / place}»" in capsys.readouterr().err

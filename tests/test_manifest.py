@@ -112,10 +112,7 @@ def test_linked_folders_are_followed_and_hidden_ones_are_not(tmp_path):
         (root / hidden).mkdir(parents=True)
         (root / hidden / "c.jpeg").write_bytes(b"x")
     (root / "enlace").symlink_to(outside)
-    assert [path.relative_to(root).as_posix() for path in image_paths(root)] == [
-        "enlace/a.jpeg",
-        "enlace/b.PNG",
-    ]
+    assert [path.relative_to(root).as_posix() for path in image_paths(root)] == ["enlace/a.jpeg", "enlace/b.PNG"]
 
 
 def test_missing_folder_and_missing_class_say_what_to_do(tmp_path):

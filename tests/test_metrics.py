@@ -82,12 +82,7 @@ def test_flipping_classes_swaps_metrics(pairs):
     y, score = np.array(pairs, dtype=float).T
     here = binary_metrics(y, score / 5, threshold=0.5)
     there = binary_metrics(1 - y, 1 - score / 5, threshold=0.5)
-    for name, other in {
-        "sensitivity": "specificity",
-        "precision": "npv",
-        "auc": "auc",
-        "brier": "brier",
-    }.items():
+    for name, other in {"sensitivity": "specificity", "precision": "npv", "auc": "auc", "brier": "brier"}.items():
         assert_allclose(here[name], there[other], atol=1e-12)
 
 
@@ -96,9 +91,7 @@ def test_classification_report_equals_scikit_learn(predictions):
     from sklearn import metrics as sk
 
     y, logit = simulated()
-    pred = {"mixed": logit > 0, "always_normal": logit > 1e9, "always_pneumonia": logit < 1e9}[
-        predictions
-    ].astype(int)
+    pred = {"mixed": logit > 0, "always_normal": logit > 1e9, "always_pneumonia": logit < 1e9}[predictions].astype(int)
     expected = sk.classification_report(y, pred, target_names=CLASSES, output_dict=True, zero_division=0)
     ours = classification_report(y, pred)
     names = {"media simple": "macro avg", "media ponderada": "weighted avg"}
@@ -115,12 +108,7 @@ def test_argmax_reproduces_the_original_table_digit_by_digit():
     y = np.repeat([0, 1], [support["NORMAL"], support["PNEUMONIA"]])
     prob = np.random.default_rng(0).random(len(y))
     ours = classification_report(y, argmax_decision(prob)).round(2)
-    rows = {
-        "NORMAL": "NORMAL",
-        "PNEUMONIA": "PNEUMONIA",
-        "media simple": "macro",
-        "media ponderada": "weighted",
-    }
+    rows = {"NORMAL": "NORMAL", "PNEUMONIA": "PNEUMONIA", "media simple": "macro", "media ponderada": "weighted"}
     for row, key in rows.items():
         quoted = original["report"][key]
         assert ours.loc[row, ["precisión", "sensibilidad", "F1"]].to_list() == [
@@ -140,7 +128,5 @@ def test_argmax_reproduces_the_original_table_digit_by_digit():
     ],
 )
 def test_bad_input_is_a_sentence(arguments, word):
-    with pytest.raises(
-        NeumoError, match="(?s)" + word.replace("(", r"\(").replace(")", r"\)").replace("[", r"\[")
-    ):
+    with pytest.raises(NeumoError, match="(?s)" + word.replace("(", r"\(").replace(")", r"\)").replace("[", r"\[")):
         binary_metrics(*arguments)

@@ -9,10 +9,7 @@ from neumo.learning import networks
 from neumo.params import Experiment
 from neumo.studies import architecture
 
-ORIGINAL = [
-    *("Conv2D", "MaxPooling2D", "BatchNormalization") * 3,
-    *("Flatten", "Dropout", "Dense", "Dense"),
-]
+ORIGINAL = [*("Conv2D", "MaxPooling2D", "BatchNormalization") * 3, *("Flatten", "Dropout", "Dense", "Dense")]
 
 
 def pixels(count=3, size=32, channels=1):
@@ -61,9 +58,7 @@ def test_logits_and_views_are_consistent_with_probability():
     np.testing.assert_allclose(networks.one_view_logits(views)(images), logits, atol=1e-6)
     # De lejos o de cerca, un gris liso es el mismo gris: las seis vistas coinciden con una.
     flat = np.full_like(images, 90)
-    np.testing.assert_allclose(
-        networks.logit_model(views)(flat), networks.logit_model(model)(flat), atol=1e-4
-    )
+    np.testing.assert_allclose(networks.logit_model(views)(flat), networks.logit_model(model)(flat), atol=1e-4)
     assert np.abs(networks.logit_model(views)(images) - logits).max() > 1e-4
 
 

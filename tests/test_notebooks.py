@@ -43,17 +43,13 @@ def test_is_clean(path):
 @every
 def test_cells_are_short(path):
     """La celda de parámetros no cuenta: la escribe `make params` y tiene una línea por valor."""
-    cells = [
-        c for c in _code(nbformat.read(path, as_version=4)) if "parameters" not in c.metadata.get("tags", [])
-    ]
+    cells = [c for c in _code(nbformat.read(path, as_version=4)) if "parameters" not in c.metadata.get("tags", [])]
     assert max(len(cell.source.splitlines()) for cell in cells) <= 15
 
 
 @every
 def test_the_parameters_cell_says_what_params_says(path):
-    cell = next(
-        c for c in _code(nbformat.read(path, as_version=4)) if "parameters" in c.metadata.get("tags", [])
-    )
+    cell = next(c for c in _code(nbformat.read(path, as_version=4)) if "parameters" in c.metadata.get("tags", []))
     names = [n.targets[0].id for n in ast.parse(cell.source).body if isinstance(n, ast.Assign)]
     known = declared_parameters(cell.source)
     assert set(names) - set(known) == {"run_dir"}
@@ -108,13 +104,7 @@ def test_the_chapters_mirror_the_original_sections():
         first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]
         titles[path.stem[:2]] = "".join(first).splitlines()[0]
     assert list(titles) == [f"{n:02d}" for n in range(17)]
-    words = {
-        "01": "Objetivo",
-        "02": "Recolección",
-        "03": "Verificación",
-        "04": "Preprocesamiento",
-        "05": "Generadores",
-    }
+    words = {"01": "Objetivo", "02": "Recolección", "03": "Verificación", "04": "Preprocesamiento", "05": "Generadores"}
     words |= {"06": "arquitectura", "07": "Compilación", "08": "tasa de aprendizaje", "09": "Recompilación"}
     words |= {"14": "Conclusiones", "12": "Anatomía", "13": "Correcciones", "16": "Reproducibilidad"}
     assert all(word in titles[number] for number, word in words.items())

@@ -11,9 +11,7 @@ from neumo.report.index import render_index
 from neumo.report.pdf import pdf
 from neumo.report.render import render
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which("chromium"), reason="hace falta Chromium: apt install chromium"
-)
+pytestmark = pytest.mark.skipif(not shutil.which("chromium"), reason="hace falta Chromium: apt install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +32,7 @@ def visit(browser, document):
         page = context.new_page()
         page.on("console", lambda message: troubles.append(message.text))
         page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on(
-            "request", lambda request: troubles.append(request.url) if _leaves(request.url, path) else None
-        )
+        page.on("request", lambda request: troubles.append(request.url) if _leaves(request.url, path) else None)
         page.goto(path.as_uri())
         return page
 
@@ -102,9 +98,7 @@ def test_slider_gives_the_figures_of_scikit_learn(visit):
 
     def check(threshold):
         predicted = (p >= threshold).astype(int)
-        assert (
-            list(map(int, shown("vn", "fp", "fn", "vp"))) == confusion_matrix(y, predicted).ravel().tolist()
-        )
+        assert list(map(int, shown("vn", "fp", "fn", "vp"))) == confusion_matrix(y, predicted).ravel().tolist()
         expected = [
             recall_score(y, predicted),
             recall_score(y, predicted, pos_label=0),
@@ -186,9 +180,7 @@ def test_the_policy_stops_any_other_script(browser, document, tmp_path):
     text = document.read_text(encoding="utf-8")
     intruder = tmp_path / "informe.html"
     intruder.write_text(
-        text.replace(
-            "</main>", '<script>window.intruder = 1</script><img src="https://example.org/a.png"></main>'
-        ),
+        text.replace("</main>", '<script>window.intruder = 1</script><img src="https://example.org/a.png"></main>'),
         encoding="utf-8",
     )
     context = browser.new_context()

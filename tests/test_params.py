@@ -73,9 +73,7 @@ def test_every_profile_tries_the_four_rates_of_the_report(path):
         "intento_3": 0.003,
         "intento_4": 0.005,
     }
-    assert [name for name, attempt in tried.items() if attempt.class_weight and attempt.l2 == 0.001] == [
-        "intento_4"
-    ]
+    assert [name for name, attempt in tried.items() if attempt.class_weight and attempt.l2 == 0.001] == ["intento_4"]
 
 
 @pytest.mark.parametrize(
@@ -96,13 +94,7 @@ def test_each_profile_trains_as_in_its_published_report(profile, tried, repaired
     assert (one.epochs, one.image_size, one.channels, params.repaired.precision) == repaired
     assert (other.epochs, other.image_size, other.channels) == improved
     ablation, explained = params.ablation, params.explanation.images
-    assert (
-        params.image_size,
-        params.anatomy.image_size,
-        ablation.image_size,
-        ablation.epochs,
-        explained,
-    ) == sizes
+    assert (params.image_size, params.anatomy.image_size, ablation.image_size, ablation.epochs, explained) == sizes
 
 
 @pytest.mark.parametrize("profile", ["informe", "kaggle", "pneumoniamnist"])

@@ -84,9 +84,7 @@ def test_numbers_are_decimal_and_need_no_point():
     assert (params.seed, params.lr_finder.min_lr, params.lr_finder.max_lr) == (10, 1e-6, 3.0)
 
 
-def test_a_folder_counts_from_where_the_order_was_given_and_keeps_its_spaces_and_its_hash(
-    tmp_path, monkeypatch
-):
+def test_a_folder_counts_from_where_the_order_was_given_and_keeps_its_spaces_and_its_hash(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     params = load(None, parse_overrides("source=folder data_dir='mis placas #1'"))
     assert params.data_dir == str(tmp_path / "mis placas #1")

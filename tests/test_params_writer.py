@@ -8,14 +8,7 @@ from hypothesis import strategies as st
 
 from neumo.params import Augmentation, Experiment, Params
 from neumo.params_reader import load
-from neumo.params_writer import (
-    declared_parameters,
-    demo_yaml,
-    literal,
-    parameters_cell,
-    parameters_table,
-    sync,
-)
+from neumo.params_writer import declared_parameters, demo_yaml, literal, parameters_cell, parameters_table, sync
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,9 +58,7 @@ def test_make_params_puts_right_what_was_edited_by_hand_and_touches_nothing_else
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), inner)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), inner),
     max_leaves=12,
 )
 

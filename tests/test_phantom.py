@@ -12,9 +12,7 @@ SIZE = (128, 128)
 
 
 def digests(folder):
-    return {
-        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files(folder)
-    }
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files(folder)}
 
 
 def files(folder, pattern="*"):
@@ -112,11 +110,7 @@ def test_lesions_are_known_for_pneumonia_alone(clean):
 
 def test_a_chest_has_black_air_dark_lungs_and_a_white_mediastinum_with_the_heart_on_the_right():
     mean = np.mean([render(patient(number=n), 0, size=SIZE)[0] for n in range(12)], axis=0)
-    left_lung, spine, right_lung = (
-        mean[40:70, 24:44].mean(),
-        mean[30:100, 61:67].mean(),
-        mean[40:70, 88:104].mean(),
-    )
+    left_lung, spine, right_lung = (mean[40:70, 24:44].mean(), mean[30:100, 61:67].mean(), mean[40:70, 88:104].mean())
     assert mean[:10, :8].mean() < left_lung < spine - 60
     assert right_lung < spine - 60
     assert mean[115:, 40:88].mean() > left_lung + 60

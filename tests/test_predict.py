@@ -91,12 +91,7 @@ def sigmoid(z):
 def test_paths_come_back_as_they_were_written(run, images, monkeypatch):
     monkeypatch.chdir(images.parent)
     table, unreadable = predict.predict_paths(run.folder, ["placas/", "./placas/b.png"])
-    assert table["path"].tolist() == [
-        "placas/a.JPEG",
-        "placas/b.png",
-        "placas/dentro/c.jpg",
-        "./placas/b.png",
-    ]
+    assert table["path"].tolist() == ["placas/a.JPEG", "placas/b.png", "placas/dentro/c.jpg", "./placas/b.png"]
     assert not unreadable
     assert table["probability"].between(0, 1).all()
     assert (table["prediction"] == np.where(table["probability"] >= 0.5, "PNEUMONIA", "NORMAL")).all()
@@ -173,18 +168,13 @@ def test_export_removes_networks_of_other_settings(run, tmp_path):
     (fresh.folder / "models").mkdir(parents=True)
     (fresh.folder / "models" / "mejorado-9.keras").write_bytes(b"de otra vez")
     trainings = [
-        SimpleNamespace(
-            experiment=SimpleNamespace(name=name), seed=0, model_path=run.folder / f"models/{name}-0.keras"
-        )
+        SimpleNamespace(experiment=SimpleNamespace(name=name), seed=0, model_path=run.folder / f"models/{name}-0.keras")
         for name in run.params.final_models
     ]
     files = {name: [f"models/{name}-0.keras"] for name in run.params.final_models}
     assert inference.export_models(fresh, trainings) == files
     assert fresh.is_whole("models")
-    assert sorted(path.name for path in (fresh.folder / "models").iterdir()) == [
-        "mejorado-0.keras",
-        "original-0.keras",
-    ]
+    assert sorted(path.name for path in (fresh.folder / "models").iterdir()) == ["mejorado-0.keras", "original-0.keras"]
 
 
 def test_the_command_is_quiet_and_exits_with_one(run, images):

@@ -38,9 +38,7 @@ def test_seed_summary_averages():
     table = metrics_table(predictions())
     summary = seed_summary(table).set_index("model")
     part = table[table.model == "mejorado"].auc
-    assert summary.loc["mejorado", ["seeds", "auc", "auc_sd"]].to_list() == pytest.approx(
-        [2, part.mean(), part.std()]
-    )
+    assert summary.loc["mejorado", ["seeds", "auc", "auc_sd"]].to_list() == pytest.approx([2, part.mean(), part.std()])
 
 
 def test_a_diverged_seed_does_not_count_as_normal_nor_leave_the_mean_to_the_others():

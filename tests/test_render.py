@@ -19,9 +19,7 @@ def document(tmp_path_factory):
     folder = tmp_path_factory.mktemp("informe")
     output = folder / "informe.html"
     return render(
-        example.notebooks(folder / "nb"),
-        output,
-        meta={**example.META, "threshold_data": example.threshold_data()},
+        example.notebooks(folder / "nb"), output, meta={**example.META, "threshold_data": example.threshold_data()}
     )
 
 
@@ -125,10 +123,7 @@ def test_footnotes_and_glossary(page):
 
 
 def test_effective_parameters_stand_at_the_start_without_the_cells(page):
-    rows = [
-        [cell.get_text() for cell in row.find_all(["th", "td"])]
-        for row in page.select(".parametros tbody tr")
-    ]
+    rows = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in page.select(".parametros tbody tr")]
     assert rows == [
         ["seed", "1", "semilla de todo azar"],
         ["image_size", "96", "lado, en píxeles"],
@@ -204,9 +199,7 @@ def test_a_failed_chapter_is_never_rendered(tmp_path, cell):
 
 
 def test_widgets_leave_their_static_figure(tmp_path):
-    widget = new_output(
-        "display_data", data={"application/vnd.jupyter.widget-view+json": {}, "text/plain": "VBox()"}
-    )
+    widget = new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}, "text/plain": "VBox()"})
     page = rendered(tmp_path, example.code("x", widget, example.shown(display.prose("Figura fija."))))
     assert "VBox" not in page.get_text()
     assert "Figura fija." in page.get_text()
@@ -231,8 +224,7 @@ def test_explorer_cells_are_left_out_but_must_have_run(tmp_path):
 def test_folded_answers_keep_their_references_and_valid_html(tmp_path):
     figure = example.shown(display.figure(example.curve(), "fig-a", caption="Una.", alt="Otra."))
     answers = "\n\n".join(
-        f"{n}. ¿Por qué?\n\n<details><summary>Respuesta</summary>\n\nPor la [](#fig-a).\n\n</details>"
-        for n in (1, 2)
+        f"{n}. ¿Por qué?\n\n<details><summary>Respuesta</summary>\n\nPor la [](#fig-a).\n\n</details>" for n in (1, 2)
     )
     page = rendered(tmp_path, example.code("x", figure), new_markdown_cell(f"## Preguntas\n\n{answers}"))
     html5lib.HTMLParser(strict=True).parse((tmp_path / "informe.html").read_text(encoding="utf-8"))

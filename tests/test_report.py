@@ -94,12 +94,12 @@ def test_metrics_hold_every_experiment_seed_and_partition(metrics):
     records = metrics["experiments"]
     seen = {(r["model"], r["seed"], r["partition"]) for r in records}
     assert {(f"intento_{i}", 0, "val") for i in range(1, 5)} <= seen
-    finals = {
-        (m, s, p) for m in ("original", "reparado", "mejorado") for s in (0, 1) for p in ("val", "test")
-    }
+    finals = {(m, s, p) for m in ("original", "reparado", "mejorado") for s in (0, 1) for p in ("val", "test")}
     assert finals <= seen
     assert not [key for key in seen if key[0].startswith("intento") and key[2] == "test"]
-    fields = "n accuracy balanced_accuracy sensitivity specificity precision f1 auc average_precision log_loss threshold"
+    fields = (
+        "n accuracy balanced_accuracy sensitivity specificity precision f1 auc average_precision log_loss threshold"
+    )
     for record in records:
         assert set(fields.split()) <= set(record)
         (tn, fp), (fn, tp) = record["confusion_matrix"]
@@ -159,11 +159,7 @@ def test_every_cell_can_be_run_twice_in_a_row(build, tmp_path):
     order = [sys.executable, "-m", "neumo", "report", "--params", "params/prueba.yaml", "--build", str(build)]
     for number in ("16", "14", "00", "01", "03", "04", "05", "06", "07", "08"):
         done = subprocess.run(
-            [*order, "--run", "repetida", "--until", number],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
+            [*order, "--run", "repetida", "--until", number], cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
         assert "época" not in done.stdout
@@ -172,9 +168,7 @@ def test_every_cell_can_be_run_twice_in_a_row(build, tmp_path):
     twice = {path.name for path in (build / "repetida").iterdir() if path.suffix in kinds}
     assert twice == set(once)
     apart = {"reproducibility.json"}  # dice cuánto tardó cada capítulo
-    assert [
-        name for name in once if name not in apart and _differs(once[name], build / "repetida" / name)
-    ] == []
+    assert [name for name in once if name not in apart and _differs(once[name], build / "repetida" / name)] == []
 
 
 def _runs(cell):

@@ -39,9 +39,7 @@ def test_the_lock_satisfies_the_bounds_of_the_project():
     from packaging.requirements import Requirement
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    versions = dict(
-        re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", (ROOT / "requirements.lock").read_text(), re.M)
-    )
+    versions = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", (ROOT / "requirements.lock").read_text(), re.M))
     versions = {_normalised(name): version for name, version in versions.items()}
     for line in project["dependencies"]:
         requirement = Requirement(line)

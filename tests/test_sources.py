@@ -42,9 +42,7 @@ def mnist_file(folder, size=28, **changes):
 
 
 def mnist_source(data_dir, cache, size=28):
-    return locate(
-        Params(source="pneumoniamnist", data_dir=str(data_dir), pneumoniamnist_size=size), cache=cache
-    )
+    return locate(Params(source="pneumoniamnist", data_dir=str(data_dir), pneumoniamnist_size=size), cache=cache)
 
 
 @pytest.fixture(autouse=True)

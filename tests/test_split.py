@@ -15,12 +15,7 @@ from neumo.words import CLASSES
 def make_table(patients, *, split_name="train", prefix="p"):
     """Una fila por imagen de `patients`: pares (clase, imágenes) de cada paciente."""
     rows = [
-        {
-            "path": f"{split_name}/{prefix}{i}_{j}",
-            "y": y,
-            "group": f"{prefix}{i}",
-            "original_split": split_name,
-        }
+        {"path": f"{split_name}/{prefix}{i}_{j}", "y": y, "group": f"{prefix}{i}", "original_split": split_name}
         for i, (y, images) in enumerate(patients)
         for j in range(images)
     ]
@@ -35,9 +30,7 @@ def both_classes(patients):
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    patients=many_patients.filter(both_classes), fraction=st.floats(0.15, 0.5), seed=st.integers(0, 2**31 - 1)
-)
+@given(patients=many_patients.filter(both_classes), fraction=st.floats(0.15, 0.5), seed=st.integers(0, 2**31 - 1))
 def test_partitions_share_no_group_and_keep_class_ratio(patients, fraction, seed):
     table = make_table(patients)
     done = split(table, val_fraction=fraction, test_fraction=0.2, seed=seed)
@@ -52,9 +45,7 @@ def test_partitions_share_no_group_and_keep_class_ratio(patients, fraction, seed
 
 @settings(max_examples=30, deadline=None)
 @given(
-    patients=many_patients.filter(both_classes),
-    seed=st.integers(0, 2**31 - 1),
-    order=st.randoms(use_true_random=False),
+    patients=many_patients.filter(both_classes), seed=st.integers(0, 2**31 - 1), order=st.randoms(use_true_random=False)
 )
 def test_split_does_not_depend_on_row_order(patients, seed, order):
     table = make_table(patients)
@@ -163,27 +154,21 @@ def test_lot_shift_needs_both_lots(lots):
 
 
 def test_image_level_leak_goes_from_none_to_all():
-    single = make_table([(0, 1)] * 20 + [(1, 1)] * 20).assign(
-        label=lambda t: t["y"].map(dict(enumerate(CLASSES)))
-    )
+    single = make_table([(0, 1)] * 20 + [(1, 1)] * 20).assign(label=lambda t: t["y"].map(dict(enumerate(CLASSES))))
     one_patient_each = single.assign(group=single["label"])
     assert image_level_leak(single, fraction=0.2, seed=0).to_numpy().max() == 0
     assert image_level_leak(one_patient_each, fraction=0.2, seed=0).to_numpy().min() == 1
 
 
 def test_leak_of_pairs_is_the_chance_that_the_partner_falls_outside():
-    pairs = make_table([(0, 2)] * 300 + [(1, 1)] * 300).assign(
-        label=lambda t: t["y"].map(dict(enumerate(CLASSES)))
-    )
+    pairs = make_table([(0, 2)] * 300 + [(1, 1)] * 300).assign(label=lambda t: t["y"].map(dict(enumerate(CLASSES))))
     leak = image_level_leak(pairs, fraction=0.2, seed=0)
     assert leak.loc["NORMAL", "mean"] == pytest.approx(0.8, abs=0.02)
     assert leak.loc["PNEUMONIA", "mean"] == 0
 
 
 def test_tables_of_partitions_agree_with_the_rows():
-    table = make_table([(0, 2)] * 30 + [(1, 3)] * 30).assign(
-        label=lambda t: t["y"].map(dict(enumerate(CLASSES)))
-    )
+    table = make_table([(0, 2)] * 30 + [(1, 3)] * 30).assign(label=lambda t: t["y"].map(dict(enumerate(CLASSES))))
     done = split(table, val_fraction=0.2, test_fraction=0.2, seed=5)
     assert count_images(done).loc["total"].to_dict() == {"NORMAL": 60, "PNEUMONIA": 90, "total": 150}
     shared = overlap(done, by="group").to_numpy()

@@ -60,10 +60,7 @@ KNOWN = ([0, 0, 0, 1, 0, 1, 1, 1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
     ("options", "expected"),
     [
         ({"policy": "fixed", "threshold": 0.3}, 0.3),
-        (
-            {"policy": "youden"},
-            0.55,
-        ),  # sens. 3/4 + esp. 1 empata con sens. 1 + esp. 3/4 (0.35): el más cercano a 0.5
+        ({"policy": "youden"}, 0.55),  # sens. 3/4 + esp. 1 empata con sens. 1 + esp. 3/4 (0.35): el más cercano a 0.5
         ({"policy": "f1"}, 0.35),  # 8/9 frente a 6/7
         ({"policy": "sensitivity"}, 0.35),
         ({"policy": "specificity"}, 0.55),

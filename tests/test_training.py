@@ -70,9 +70,7 @@ def test_what_was_trained_is_not_trained_again(trained):
     again = train(renamed, blobs(96), blobs(24, seed=1), seed=3, cache=cache)
     assert again.folder == training.folder
     assert again.model_path.stat().st_mtime_ns == before
-    other = train(
-        EXPERIMENT.model_copy(update={"epochs": 1}), blobs(96), blobs(24, seed=1), seed=3, cache=cache
-    )
+    other = train(EXPERIMENT.model_copy(update={"epochs": 1}), blobs(96), blobs(24, seed=1), seed=3, cache=cache)
     assert other.folder != training.folder
 
 
@@ -93,9 +91,7 @@ def test_the_file_alone_gives_the_same_answer(trained, tmp_path):
         "np.save(sys.argv[3], model.predict(np.load(sys.argv[2]), verbose=0)); assert 'neumo' not in sys.modules"
     )
     out = tmp_path / "p.npy"
-    subprocess.run(
-        [sys.executable, "-c", code, training.model_path, tmp_path / "pixels.npy", out], check=True
-    )
+    subprocess.run([sys.executable, "-c", code, training.model_path, tmp_path / "pixels.npy", out], check=True)
     expected = 1 / (1 + np.exp(-logits(training, images)))
     np.testing.assert_allclose(np.load(out).ravel(), expected, atol=1e-5)
 
@@ -113,16 +109,7 @@ def test_logits_do_not_saturate_where_the_probability_does(trained):
 def test_predictions_name_model_seed_partition_and_patient(trained):
     training, _ = trained
     table = predictions([training], lambda partition, image_size: blobs(24, seed=1), partition="val")
-    assert list(table.columns) == [
-        "model",
-        "seed",
-        "partition",
-        "path",
-        "group",
-        "subtype",
-        "y_true",
-        "logit",
-    ]
+    assert list(table.columns) == ["model", "seed", "partition", "path", "group", "subtype", "y_true", "logit"]
     assert (table["model"] == "prueba").all()
     assert len(table) == 24
 
@@ -139,9 +126,7 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(trained, tmp
     resumed = train(EXPERIMENT, blobs(96), blobs(24, seed=1), seed=3, cache=tmp_path)
     undisturbed = trained[0]
     for ours, theirs in zip(
-        load_network(resumed.model_path).get_weights(),
-        load_network(undisturbed.model_path).get_weights(),
-        strict=True,
+        load_network(resumed.model_path).get_weights(), load_network(undisturbed.model_path).get_weights(), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
     columns = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
@@ -155,16 +140,13 @@ def test_stopped_after_the_last_epoch_it_gives_the_same_model(trained, tmp_path)
     stopped = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     code = SCRIPT.format(tests=os.path.dirname(__file__), cache=str(tmp_path))
     code = code.replace(
-        "train(EXP",
-        "import neumo.learning.training as t\nt._inference_model = lambda *a: sys.exit(7)\ntrain(EXP",
+        "train(EXP", "import neumo.learning.training as t\nt._inference_model = lambda *a: sys.exit(7)\ntrain(EXP"
     )
     assert subprocess.run([sys.executable, "-c", code], env=stopped, check=False).returncode == 7
     assert (partial / "epoch-004.keras").is_file()
     again = train(EXPERIMENT, *images, seed=3, cache=tmp_path)
     for a, b in zip(
-        load_network(trained[0].model_path).get_weights(),
-        load_network(again.model_path).get_weights(),
-        strict=True,
+        load_network(trained[0].model_path).get_weights(), load_network(again.model_path).get_weights(), strict=True
     ):
         np.testing.assert_array_equal(a, b)
     assert not list(again.folder.glob("epoch-*"))
@@ -200,8 +182,6 @@ def test_the_compiled_loss_comes_from_the_logits():
 
     inputs = keras.Input((1,))
     dense = keras.layers.Dense(1, activation="sigmoid", kernel_initializer="ones")
-    model = compile_model(
-        keras.Model(inputs, dense(inputs)), EXPERIMENT.model_copy(update={"label_smoothing": 0.0})
-    )
+    model = compile_model(keras.Model(inputs, dense(inputs)), EXPERIMENT.model_copy(update={"label_smoothing": 0.0}))
     loss = model.evaluate(np.array([[400.0]]), np.array([[0.0]]), verbose=0)[0]
     assert loss == pytest.approx(400, rel=1e-3)

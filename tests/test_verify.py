@@ -70,11 +70,7 @@ def test_official_test_loses_only_what_cannot_be_read(folder):
     noise(folder / "train/NORMAL/IM-0009-0002.jpeg", 99)
     (folder / "test/NORMAL/rota.jpeg").write_bytes(b"\xff\xd8\xff")
     found = reasons(folder)
-    assert set(found) == {
-        "test/NORMAL/rota.jpeg",
-        "train/NORMAL/IM-0009-0001.jpeg",
-        "train/NORMAL/IM-0009-0002.jpeg",
-    }
+    assert set(found) == {"test/NORMAL/rota.jpeg", "train/NORMAL/IM-0009-0001.jpeg", "train/NORMAL/IM-0009-0002.jpeg"}
     assert found["train/NORMAL/IM-0009-0001.jpeg"] == "copia exacta de test/NORMAL/IM-0101-0001.jpeg"
     assert found["train/NORMAL/IM-0009-0002.jpeg"] == "su paciente está en la prueba oficial"
 
@@ -86,10 +82,7 @@ def test_a_folder_without_readable_images_gives_tables_and_a_sentence(tmp_path):
     inspection = inspect(scan(tmp_path), tmp_path)
     assert inspection["corrupt"].all()
     assert atypical(inspection, image_size=64).empty
-    assert count_flags(inspection, ["corrupt"], by="label")["corrupt"].to_dict() == {
-        "NORMAL": 1,
-        "PNEUMONIA": 1,
-    }
+    assert count_flags(inspection, ["corrupt"], by="label")["corrupt"].to_dict() == {"NORMAL": 1, "PNEUMONIA": 1}
     with pytest.raises(NeumoError, match="Ninguna imagen es utilizable"):
         split(inspection, test_fraction=0.2)
 

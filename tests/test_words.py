@@ -53,9 +53,7 @@ def test_display_tables_are_in_spanish():
     shown = plus_minus(summary, names=["auc"])
     assert shown.columns.to_list() == ["modelo", "semillas", "AUC"]
     assert "±" in shown["AUC"][0]
-    table = in_spanish(
-        pd.DataFrame({"metric": ["auc", "npv"], "value": [1.0, 0.5], "x": 0}), ["metric", "value"]
-    )
+    table = in_spanish(pd.DataFrame({"metric": ["auc", "npv"], "value": [1.0, 0.5], "x": 0}), ["metric", "value"])
     assert table.to_dict("list") == {"métrica": ["AUC", "valor predictivo negativo"], "valor": [1.0, 0.5]}
 
 

@@ -30,9 +30,7 @@ def _run(arguments: argparse.Namespace) -> Run:
     params = load(arguments.params, parse_overrides(arguments.set))
     name = arguments.run or Path(arguments.params).stem
     if Path(name).name != name or name.startswith("."):
-        raise NeumoError(
-            f"RUN={name!r}: se esperaba un nombre de carpeta sencillo, sin barras ni punto delante."
-        )
+        raise NeumoError(f"RUN={name!r}: se esperaba un nombre de carpeta sencillo, sin barras ni punto delante.")
     if name in RESERVED:
         raise NeumoError(f"RUN={name}: ese nombre es de {RESERVED[name]}. Elija otro.")
     return Run(folder=Path(arguments.build).absolute() / name, params=params)
@@ -119,9 +117,7 @@ def ejercicios(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m neumo", description="Informe: neumonía o normal en radiografías de tórax."
-    )
+    parser = _Parser(prog="python -m neumo", description="Informe: neumonía o normal en radiografías de tórax.")
     commands = parser.add_subparsers(required=True, metavar="orden", parser_class=_Parser)
     command = commands.add_parser("report", help="construye el informe")
     command.add_argument("--params", default="params/demo.yaml", help="archivo de parámetros")
@@ -167,9 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         log = Path(tempfile.mkdtemp(prefix="neumo-")) / "error.log"
         log.write_text(traceback.format_exc(), encoding="utf-8")
-        print(
-            f"Error inesperado: {type(error).__name__}: {error}. El detalle está en {log}.", file=sys.stderr
-        )
+        print(f"Error inesperado: {type(error).__name__}: {error}. El detalle está en {log}.", file=sys.stderr)
         return 3
 
 

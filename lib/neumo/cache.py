@@ -66,9 +66,7 @@ def training_lock(root: str | Path) -> contextlib.AbstractContextManager:
     return locked(Path(root) / "training.lock")
 
 
-def cached(
-    root: str | Path, kind: str, key: dict, build: Callable[[Path], None], *, code: str | None = None
-) -> Path:
+def cached(root: str | Path, kind: str, key: dict, build: Callable[[Path], None], *, code: str | None = None) -> Path:
     """Devuelve la carpeta guardada para `key`; si no existe, la hace con `build`.
 
     Parameters

@@ -152,12 +152,7 @@ _ROBUST = {"rotation_range": 10.0, "width_shift_range": 0.1, "height_shift_range
 _ROBUST |= {"gamma_range": 0.5, "brightness_range": 0.1, "spectrum_range": 1.0}
 _IMPROVED = {"network": "residual", "image_size": 64, "width": 24, "dropout": 0.3, "batchnorm_momentum": 0.9}
 _IMPROVED |= {"learning_rate": 0.003, "schedule": "cosine", "warmup_epochs": 1.0, "epochs": 18}
-_IMPROVED |= {
-    "class_weight": True,
-    "precision": "auto",
-    "test_time_augmentation": True,
-    "augmentation": _ROBUST,
-}
+_IMPROVED |= {"class_weight": True, "precision": "auto", "test_time_augmentation": True, "augmentation": _ROBUST}
 
 _Final = Literal["original", "reparado", "mejorado"]
 _SHARED = ("image_size", "channels")
@@ -193,17 +188,13 @@ def _has_threshold(name: Any) -> Any:
     return name
 
 
-_Counts = Annotated[
-    dict[Literal["NORMAL", "PNEUMONIA"], Annotated[int, Field(ge=1)]], AfterValidator(_both_classes)
-]
+_Counts = Annotated[dict[Literal["NORMAL", "PNEUMONIA"], Annotated[int, Field(ge=1)]], AfterValidator(_both_classes)]
 
 
 class Params(_Model):
     """Todos los parámetros de un informe."""
 
-    source: Literal["phantom", "folder", "kaggle", "pneumoniamnist"] = _field(
-        "phantom", "origen de las radiografías"
-    )
+    source: Literal["phantom", "folder", "kaggle", "pneumoniamnist"] = _field("phantom", "origen de las radiografías")
     data_dir: str | None = _field(None, "carpeta de las imágenes (fuentes folder y pneumoniamnist)")
     class_names: Annotated[list[str], AfterValidator(_distinct)] = _field(
         ["NORMAL", "PNEUMONIA"], "carpetas de las clases: negativa, positiva", min_length=2, max_length=2
@@ -216,9 +207,7 @@ class Params(_Model):
     val_fraction: float = _field(0.2, "fracción de pacientes para validación", gt=0, lt=0.9)
     val_counts: _Counts | None = _field(None, "imágenes de validación por clase (manda sobre val_fraction)")
     test_fraction: float = _field(0.15, "fracción de pacientes para prueba si no hay test/", gt=0, lt=0.9)
-    attempts: dict[_Key, Experiment] = _field(
-        _ATTEMPTS, "los intentos del original, por su nombre", min_length=1
-    )
+    attempts: dict[_Key, Experiment] = _field(_ATTEMPTS, "los intentos del original, por su nombre", min_length=1)
     original_attempt: str = _field("intento_3", "intento que representa al original en la prueba")
     repaired: Experiment = _field(_REPAIRED, "la red original, reparada")
     improved: Experiment = _field(_IMPROVED, "la red mejorada")
@@ -226,8 +215,8 @@ class Params(_Model):
         list(get_args(_Final)), "modelos que se leen una vez en la prueba, al menos dos", min_length=2
     )
     final_seeds: _Seeds = _field([0, 1, 2], "semillas de los modelos finales", min_length=1)
-    chosen_model: Annotated[Literal["auto", "reparado", "mejorado"], BeforeValidator(_has_threshold)] = (
-        _field("auto", "modelo que usa predict (auto: el mejor en validación)")
+    chosen_model: Annotated[Literal["auto", "reparado", "mejorado"], BeforeValidator(_has_threshold)] = _field(
+        "auto", "modelo que usa predict (auto: el mejor en validación)"
     )
     lr_finder: LrFinder = _field(LrFinder(), "búsqueda de la tasa de aprendizaje")
     decision: Decision = _field(Decision(), "regla de decisión, fijada antes de leer la prueba")
@@ -269,9 +258,7 @@ class Params(_Model):
         if not readable:
             yield "todos los modelos de final_models se leen con arg-max, y predict necesita uno que tenga umbral"
         if self.chosen_model not in ("auto", *readable):
-            yield (
-                f"chosen_model es «{self.chosen_model}», y de final_models se leen con umbral {', '.join(readable)}"
-            )
+            yield (f"chosen_model es «{self.chosen_model}», y de final_models se leen con umbral {', '.join(readable)}")
         if self.source == "folder" and not self.data_dir:
             yield 'source es «folder» y falta data_dir: escriba SET="data_dir=carpeta"'
 

@@ -48,9 +48,7 @@ def _parse_yaml(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", línea {mark.line + 1}" if mark else ""
-        raise NeumoError(
-            f"{where}{place}: no es YAML válido. Revise sangrías, comillas y dos puntos."
-        ) from None
+        raise NeumoError(f"{where}{place}: no es YAML válido. Revise sangrías, comillas y dos puntos.") from None
 
 
 def parse_overrides(text: str) -> dict[str, Any]:
@@ -170,9 +168,7 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
     """
     layers = _layers(Path(path)) if path is not None else []
     for dotted, change in (overrides or {}).items():
-        layers.append(
-            functools.reduce(lambda inside, key: {key: inside}, reversed(dotted.split(".")), change)
-        )
+        layers.append(functools.reduce(lambda inside, key: {key: inside}, reversed(dotted.split(".")), change))
     where = " + ".join([str(path)] * (path is not None) + ["SET"] * bool(overrides)) or "parámetros"
     params = validate(functools.reduce(lambda base, layer: merge(layer, base=base), layers, {}), where=where)
     if params.data_dir:
@@ -198,9 +194,7 @@ def _layers(path: Path, *, above: tuple[Path, ...] = ()) -> list[dict[str, Any]]
         raise NeumoError(f"{path}: se esperaban líneas «clave: valor» y hay {type(values).__name__}.")
     other = values.pop("extends", None)
     if not isinstance(other, str | None):
-        raise NeumoError(
-            f"{path}: extends debe ser el nombre de otro archivo de parámetros, y vale {other!r}."
-        )
+        raise NeumoError(f"{path}: extends debe ser el nombre de otro archivo de parámetros, y vale {other!r}.")
     return [*(_layers(path.parent / other, above=chain) if other else []), values]
 
 
@@ -234,7 +228,5 @@ def _by_name(attempts: list) -> dict[str, Any]:
 
 
 def _over(base: dict, changes: dict) -> dict:
-    groups = {
-        key for key, new in changes.items() if isinstance(new, dict) and isinstance(base.get(key), dict)
-    }
+    groups = {key for key, new in changes.items() if isinstance(new, dict) and isinstance(base.get(key), dict)}
     return base | changes | {key: _over(base[key], changes[key]) for key in groups}

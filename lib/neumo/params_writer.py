@@ -17,7 +17,7 @@ _HEADER = """\
 # Todos los parámetros, con su valor por omisión. Este archivo lo escribe `make params`: no lo edite;
 # copie a otro lo que quiera cambiar y use `make report PARAMS=params/otro.yaml`. De cada experimento se
 # muestra lo que se aparta de los valores de `Experiment`; todas sus claves están en docs/guia.md."""
-_WIDTH = 110  # el del formateador de código (pyproject.toml)
+_WIDTH = 120  # el del formateador de código (pyproject.toml)
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
@@ -100,9 +100,7 @@ def _yaml_lines(model: BaseModel, pad: str = "") -> Iterator[str]:
             yield from _yaml_lines(value, pad + "  ")
         elif name == "attempts":
             yield f"{pad}{name}:  # {info.description}"
-            yield from (
-                f"{pad}  {key}: {_flow(one.model_dump(exclude_defaults=True))}" for key, one in value.items()
-            )
+            yield from (f"{pad}  {key}: {_flow(one.model_dump(exclude_defaults=True))}" for key, one in value.items())
         else:
             yield f"{pad}{name}: {_flow(value)}  # {info.description}"
 
@@ -145,9 +143,6 @@ def _guide_text(guide: str) -> str:
 def sync(root: Path) -> list[Path]:
     """Escribe `params/demo.yaml`, las celdas de los cuadernos y la tabla de la guía; devuelve lo que cambió."""
     guide = root / "docs" / "guia.md"
-    texts = {
-        root / "params" / "demo.yaml": demo_yaml(),
-        guide: _guide_text(guide.read_text(encoding="utf-8")),
-    }
+    texts = {root / "params" / "demo.yaml": demo_yaml(), guide: _guide_text(guide.read_text(encoding="utf-8"))}
     texts |= {path: _notebook_text(path, Params()) for path in sorted((root / "notebooks").glob("*.ipynb"))}
     return [path for path, text in texts.items() if write_atomically(path, text.encode())]

@@ -57,11 +57,7 @@ def find_images(paths: Sequence[str | Path]) -> tuple[Pairs, Pairs]:
 
 
 def predict_paths(
-    run_folder: str | Path,
-    paths: Sequence[str | Path],
-    *,
-    model: str | None = None,
-    explain: str | Path | None = None,
+    run_folder: str | Path, paths: Sequence[str | Path], *, model: str | None = None, explain: str | Path | None = None
 ) -> tuple["pd.DataFrame", Pairs]:
     """Clasifica archivos y carpetas con el conjunto de semillas de la red elegida, calibrada y con su umbral.
 

@@ -151,8 +151,7 @@ class Run:
         """Dice si los archivos del artefacto `name` están y son los que escribió su capítulo."""
         known = self.seal(ARTEFACTS[name][1]).get("files", {}) if ARTEFACTS[name][1] else {}
         return all(
-            path.is_file()
-            and (not ARTEFACTS[name][1] or known.get(self._relative(path)) == file_digest(path))
+            path.is_file() and (not ARTEFACTS[name][1] or known.get(self._relative(path)) == file_digest(path))
             for path in self.files(name)
         )
 
@@ -197,9 +196,7 @@ class Run:
         """
         if not self.is_whole(name):
             problem = "Está dañado" if all(path.is_file() for path in self.files(name)) else "Falta"
-            raise NeumoError(
-                f"{problem} «{self.path(name).name}» en {self.folder.name}: {self._remedy(name)}"
-            )
+            raise NeumoError(f"{problem} «{self.path(name).name}» en {self.folder.name}: {self._remedy(name)}")
         self._check_parameters(name)
         if name == "models":
             return self.model_files()
@@ -248,6 +245,4 @@ def file_digest(path: Path) -> str:
 def inherited_parameters(run: Run, names: Iterable[str]) -> dict[str, Any]:
     """Reúne los parámetros de los que salieron unos artefactos."""
     chapters = dict.fromkeys(ARTEFACTS[name][1] for name in names)
-    return {
-        key: value for chapter in chapters for key, value in run.seal(chapter).get("parameters", {}).items()
-    }
+    return {key: value for chapter in chapters for key, value in run.seal(chapter).get("parameters", {}).items()}

@@ -41,9 +41,7 @@ class Patient:
     seed: tuple[int, ...]
 
 
-def _ellipsoid(
-    x: Any, y: Any, centre: tuple, axes: tuple, *, tilt: float = 0.0, power: float = 2.0
-) -> np.ndarray:
+def _ellipsoid(x: Any, y: Any, centre: tuple, axes: tuple, *, tilt: float = 0.0, power: float = 2.0) -> np.ndarray:
     """Longitud de los rayos dentro de un elipsoide de semiejes (a, b, fondo), girado `tilt` radianes en el plano."""
     dx, dy = x - centre[0], y - centre[1]
     u = np.abs(dx * np.cos(tilt) + dy * np.sin(tilt)) / axes[0]
@@ -178,17 +176,12 @@ def _lesion(x: np.ndarray, y: np.ndarray, lung: np.ndarray, patient: Patient, st
     ragged = _texture(rng, lung.shape, 14) + 0.6 * _texture(rng, lung.shape, 30)
     if patient.subtype == "bacteria":
         side = float(rng.choice([-1.0, 1.0]))
-        centre = (
-            side * rng.uniform(0.36, 0.62),
-            float(rng.choice([-0.42, 0.08, 0.34])) + rng.normal(0, 0.06),
-        )
+        centre = (side * rng.uniform(0.36, 0.62), float(rng.choice([-0.42, 0.08, 0.34])) + rng.normal(0, 0.06))
         axes = (rng.uniform(0.17, 0.30), rng.uniform(0.16, 0.27))
         radial = ((x - centre[0]) / axes[0]) ** 2 + ((y - centre[1]) / axes[1]) ** 2
         filled = 1 / (1 + np.exp(np.clip((radial - 1 + 0.35 * ragged) / 0.45, -30, 30)))
         return (SOFT - LUNG) * strength * 0.62 * filled * lung
-    reticular = (
-        np.abs(_texture(rng, lung.shape, 26)) + 0.5 * np.abs(_texture(rng, lung.shape, 48)) + 0.3 * ragged
-    )
+    reticular = np.abs(_texture(rng, lung.shape, 26)) + 0.5 * np.abs(_texture(rng, lung.shape, 48)) + 0.3 * ragged
     hilar = np.exp(-((np.abs(x) - 0.30) ** 2 / 0.10 + (y - 0.08) ** 2 / 0.30))
     spread = 0.45 + 0.75 * hilar
     return (SOFT - LUNG) * strength * spread * (0.12 + 0.13 * reticular) * lung
@@ -279,9 +272,7 @@ class _Plate:
     shifted: bool
 
 
-def _patients(
-    rng: np.random.Generator, label: str, count: int, seed: int, first: int
-) -> Iterator[tuple[Patient, int]]:
+def _patients(rng: np.random.Generator, label: str, count: int, seed: int, first: int) -> Iterator[tuple[Patient, int]]:
     """Reparte `count` placas de una clase entre pacientes: la mayoría con una, algunos con varias."""
     number = first
     while count > 0:
@@ -316,10 +307,7 @@ def _plates(images: int, size: int, seed: int) -> list[_Plate]:
                     name = f"{view + 1:04d}" if label == "NORMAL" else str(serial)
                     join = "-" if label == "NORMAL" else "_"
                     scale, aspect = np.exp(rng.normal(0, 0.18)), rng.uniform(1.0, 1.45)
-                    shape = (
-                        max(round(size * scale / aspect**0.5), 32),
-                        max(round(size * scale * aspect**0.5), 32),
-                    )
+                    shape = (max(round(size * scale / aspect**0.5), 32), max(round(size * scale * aspect**0.5), 32))
                     path = f"{part}/{label}/{patient.key}{join}{name}.jpeg"
                     plates.append(_Plate(path, patient, view, shape, rng.random() < 0.05, part == "test"))
     return plates
@@ -328,9 +316,7 @@ def _plates(images: int, size: int, seed: int) -> list[_Plate]:
 def _save(folder: Path, plate: _Plate, difficulty: float) -> None:
     from PIL import Image
 
-    image, mask = render(
-        plate.patient, plate.view, size=plate.shape, difficulty=difficulty, shifted=plate.shifted
-    )
+    image, mask = render(plate.patient, plate.view, size=plate.shape, difficulty=difficulty, shifted=plate.shifted)
     picture = Image.fromarray(image)
     (picture.convert("RGB") if plate.rgb else picture).save(folder / plate.path, quality=90)
     if mask.any():

@@ -55,9 +55,7 @@ def _archive(size: int, folder: Path) -> Path:
         return on_disk
     pooch.get_logger().setLevel("ERROR")
     try:
-        path = pooch.retrieve(
-            f"{ZENODO}{name}", f"md5:{MD5[size]}", fname=name, path=folder, progressbar=False
-        )
+        path = pooch.retrieve(f"{ZENODO}{name}", f"md5:{MD5[size]}", fname=name, path=folder, progressbar=False)
     except Exception as error:
         raise NeumoError(
             f"No se pudo descargar {name} de Zenodo ({type(error).__name__}). Descárguelo a mano de {ZENODO}{name} y use "
@@ -75,9 +73,7 @@ def _unpack(archive: Path, folder: Path, size: int, class_names: list[str]) -> N
         with archive.open("rb") as handle, np.load(handle) as stored:
             arrays = dict(stored.items())
     except Exception as error:
-        raise NeumoError(
-            f"«{archive.name}» no es un archivo .npz entero. Bórrelo y vuelva a descargarlo."
-        ) from error
+        raise NeumoError(f"«{archive.name}» no es un archivo .npz entero. Bórrelo y vuelva a descargarlo.") from error
     if missing := [key for key in wanted if key not in arrays]:
         raise NeumoError(
             f"A «{archive.name}» le faltan {', '.join(missing)}: no es PneumoniaMNIST. Descárguelo de {ZENODO}."

@@ -96,13 +96,9 @@ def _kaggle(params: Params, cache: Path) -> Source:
 
         downloaded = Path(kagglehub.dataset_download(f"{KAGGLE}/versions/{_KAGGLE_VERSION}"))
     except ImportError:
-        raise NeumoError(
-            f"La fuente kaggle necesita el paquete kagglehub, que no está instalado. {by_hand}"
-        ) from None
+        raise NeumoError(f"La fuente kaggle necesita el paquete kagglehub, que no está instalado. {by_hand}") from None
     except Exception as error:
-        raise NeumoError(
-            f"Kaggle no respondió ({type(error).__name__}): sin red o sin cuenta. {by_hand}"
-        ) from error
+        raise NeumoError(f"Kaggle no respondió ({type(error).__name__}): sin red o sin cuenta. {by_hand}") from error
     folder = find_images(downloaded, class_names=params.class_names)
     text = f"el conjunto de Kaggle {KAGGLE}"
     return Source(folder, "kaggle", text, False, _is_official(folder, params.class_names), KAGGLE_CITATION)
@@ -131,8 +127,7 @@ def find_images(folder: Path, *, class_names: list[str]) -> Path:
     for candidate in [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and p.name == "chest_xray")]:
         roots = [r for r in (candidate, *(candidate / p for p in ("train", "val", "test"))) if r.is_dir()]
         present = {
-            name: [r for r in roots if (r / name).is_dir() and any(image_paths(r / name))]
-            for name in class_names
+            name: [r for r in roots if (r / name).is_dir() and any(image_paths(r / name))] for name in class_names
         }
         if all(present.values()):
             _check_parts(present, candidate)
@@ -148,9 +143,7 @@ def find_images(folder: Path, *, class_names: list[str]) -> Path:
 def _check_parts(present: dict[str, list[Path]], folder: Path) -> None:
     """En disposición de Kaggle, `train/` y `test/` necesitan las dos clases (una `val/` vacía se tolera)."""
     for name, roots in present.items():
-        lacking = [
-            r.name for others in present.values() for r in others if r not in roots and r.name != "val"
-        ]
+        lacking = [r.name for others in present.values() for r in others if r not in roots and r.name != "val"]
         if lacking:
             raise NeumoError(
                 f"En «{folder / lacking[0]}» no hay imágenes de la clase {name}: se esperaban las dos. Añádalas o quite "
@@ -183,9 +176,7 @@ def prepare(run: Run) -> None:
 
 
 def _listing(folder: Path) -> bytes:
-    found = sorted(
-        Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names
-    )
+    found = sorted(Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["path", "size", "mtime_ns"])

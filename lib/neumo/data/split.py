@@ -52,9 +52,7 @@ def split(
     """
     kept = ~table["excluded"].astype(bool) if "excluded" in table else table["y"] >= 0
     if not kept.any():
-        raise NeumoError(
-            "Ninguna imagen es utilizable: vea el motivo de cada una con `python -m neumo verify`."
-        )
+        raise NeumoError("Ninguna imagen es utilizable: vea el motivo de cada una con `python -m neumo verify`.")
     test = kept & (table["original_split"] == "test")
     pool = kept & ~table["group"].isin(table.loc[test, "group"])
     rng = np.random.default_rng(seed)
@@ -112,9 +110,7 @@ def overlap(table: "pd.DataFrame", *, by: str) -> "pd.DataFrame":
     return pd.DataFrame(shared, index=PARTITIONS, columns=PARTITIONS)
 
 
-def image_level_leak(
-    table: "pd.DataFrame", *, fraction: float, seed: int, repeats: int = 50
-) -> "pd.DataFrame":
+def image_level_leak(table: "pd.DataFrame", *, fraction: float, seed: int, repeats: int = 50) -> "pd.DataFrame":
     """Mide lo que filtraría repartir imágenes sueltas en lugar de pacientes.
 
     Parameters
@@ -147,9 +143,7 @@ def _leaked(table: "pd.DataFrame", rng: np.random.Generator, fraction: float) ->
     return {**{label: shares.get(label, 0.0) for label in CLASSES}, "total": exposed.mean()}
 
 
-def choose_groups(
-    sizes: np.ndarray, target: np.ndarray, *, rng: np.random.Generator, exact: bool = True
-) -> np.ndarray:
+def choose_groups(sizes: np.ndarray, target: np.ndarray, *, rng: np.random.Generator, exact: bool = True) -> np.ndarray:
     """Elige grupos enteros al azar para que sus imágenes de cada clase sumen lo pedido.
 
     Un programa lineal entero decide cuántos grupos se toman de cada tamaño, lo más parecido a la parte que toca de todos;
@@ -209,11 +203,7 @@ def _groups_of_each_size(kinds: np.ndarray, count: np.ndarray, target: np.ndarra
     one, none = np.eye(k), np.zeros((2, k))
     rows = [
         (np.hstack([kinds.T, none]), target, target),
-        (
-            np.hstack([one, -one]),
-            -np.inf,
-            part,
-        ),  # las últimas incógnitas: cuánto se aparta cada tamaño de su parte
+        (np.hstack([one, -one]), -np.inf, part),  # las últimas incógnitas: cuánto se aparta cada tamaño de su parte
         (np.hstack([one, one]), part, np.inf),
     ]
     found = _solve(np.r_[np.zeros(k), np.ones(k)], rows, np.r_[count, np.full(k, np.inf)])

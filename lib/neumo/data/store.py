@@ -122,9 +122,7 @@ def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: s
         Si no hay imágenes, alguna no se puede leer o su contenido ya no es el del manifiesto.
     """
     if table.empty:
-        raise NeumoError(
-            "No queda ninguna imagen legible que decodificar: vea las exclusiones del capítulo 03."
-        )
+        raise NeumoError("No queda ninguna imagen legible que decodificar: vea las exclusiones del capítulo 03.")
     table = table.reset_index(drop=True)
     unique = table.drop_duplicates("sha256").sort_values("sha256")
     told = hashlib.sha256("".join(unique["sha256"]).encode()).hexdigest()
@@ -232,9 +230,7 @@ def _decode_checked(file: Path, sha256: str, image_size: int) -> np.ndarray:
             f"No se puede abrir «{file.name}» ({error.strerror}): ¿se movió tras el capítulo 02?"
         ) from None
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise NeumoError(
-            f"«{file.name}» cambió después de hacer el manifiesto: ejecute de nuevo el capítulo 02."
-        )
+        raise NeumoError(f"«{file.name}» cambió después de hacer el manifiesto: ejecute de nuevo el capítulo 02.")
     try:
         return decode_grey(content, image_size)
     except NeumoError as error:

@@ -149,14 +149,8 @@ def _measure(path: Path) -> tuple[int, int, str, float, float, str]:
     except Image.DecompressionBombError:
         problem = "demasiado grande"
     except Exception as error:  # Pillow avisa de un archivo dañado con casi cualquier clase de error
-        known = {
-            "truncated": "archivo truncado",
-            "broken": "datos dañados",
-            "denied": "sin permiso de lectura",
-        }
-        problem = next(
-            (text for word, text in known.items() if word in str(error)), f"datos dañados ({error})"
-        )
+        known = {"truncated": "archivo truncado", "broken": "datos dañados", "denied": "sin permiso de lectura"}
+        problem = next((text for word, text in known.items() if word in str(error)), f"datos dañados ({error})")
     return 0, 0, "", np.nan, np.nan, problem
 
 
@@ -180,15 +174,10 @@ def _reasons(table: "pd.DataFrame") -> np.ndarray:
     cases = [
         (table["corrupt"], "no se puede decodificar: " + table["error"]),
         (official, ""),
-        (
-            table["near_empty"],
-            "casi vacía: desviación típica de " + table["std"].round(1).astype(str) + " niveles",
-        ),
+        (table["near_empty"], "casi vacía: desviación típica de " + table["std"].round(1).astype(str) + " niveles"),
         (table["conflict"], "el mismo archivo está en las dos clases"),
         (table["duplicate_of"] != "", "copia exacta de " + table["duplicate_of"]),
         (table["group"].isin(tested), "su paciente está en la prueba oficial"),
     ]
     masks, texts = zip(*cases, strict=True)
-    return np.select(
-        [mask.to_numpy() for mask in masks], [np.asarray(text, dtype=object) for text in texts], ""
-    )
+    return np.select([mask.to_numpy() for mask in masks], [np.asarray(text, dtype=object) for text in texts], "")

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.evaluation.intervals import TAILS, bootstrap, intervals
-from neumo.evaluation.metrics import (
-    argmax_decision,
-    probability,
-)
+from neumo.evaluation.metrics import argmax_decision, probability
 from neumo.evaluation.predictions import ENSEMBLE, by_seed, joint_logit
 
 if TYPE_CHECKING:
@@ -139,8 +136,6 @@ def paired_differences(
     options = {"groups": images["group"], "resamples": resamples, "seed": seed}
     tables = []
     for (name_a, (prob_a, pred_a)), (name_b, (prob_b, pred_b)) in itertools.pairwise(known.items()):
-        found = paired_difference(
-            images["y_true"], prob_a, prob_b, y_pred_a=pred_a, y_pred_b=pred_b, **options
-        )
+        found = paired_difference(images["y_true"], prob_a, prob_b, y_pred_a=pred_a, y_pred_b=pred_b, **options)
         tables.append(found.assign(pair=f"{name_b} − {name_a}"))
     return pd.concat(tables, ignore_index=True)

@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.evaluation.metrics import (
-    Scores,
-    argmax_decision,
-    as_scores,
-    as_vector,
-    probability,
-    ranking,
-)
+from neumo.evaluation.metrics import Scores, argmax_decision, as_scores, as_vector, probability, ranking
 from neumo.evaluation.predictions import ENSEMBLE
 from neumo.words import CLASSES
 
@@ -130,21 +123,13 @@ def _batchnorm_lag(s: Scores, batch: np.ndarray | None) -> Finding | None:
         "las medias móviles de BatchNormalization no han llegado a las verdaderas. Baje su momentum a 0.9, entrene más "
         "pasos o recalcule las medias al terminar."
     )
-    evidence = {
-        "accuracy": float(now.mean()),
-        "accuracy_batch": float(then.mean()),
-        "balanced_accuracy_gap": gap,
-    }
+    evidence = {"accuracy": float(now.mean()), "accuracy_batch": float(then.mean()), "balanced_accuracy_gap": gap}
     return Finding("batchnorm_lag", message, evidence)
 
 
 def _saturated(s: Scores, z: np.ndarray | None) -> Finding | None:
     limit = 16.0  # la sigmoide de float32 ya no distingue de 1; ninguna entropía recortada pasa de 16.1
-    size = (
-        np.abs(z)
-        if z is not None
-        else np.where(np.minimum(s.prob, 1 - s.prob) <= np.exp(-limit), np.inf, 0.0)
-    )
+    size = np.abs(z) if z is not None else np.where(np.minimum(s.prob, 1 - s.prob) <= np.exp(-limit), np.inf, 0.0)
     positive = z > 0 if z is not None else s.prob >= 0.5
     extreme = ~(size <= limit)
     wrong = extreme & (positive != (s.y == 1))

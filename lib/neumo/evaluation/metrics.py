@@ -56,9 +56,7 @@ def _image_loss(y: np.ndarray, prob: np.ndarray, logits: np.ndarray | None) -> n
     return -np.log(np.where(y == 1, p, 1 - p))
 
 
-def as_scores(
-    y_true: Any, y_prob: Any, *, threshold: float = 0.5, y_pred: Any = None, logits: Any = None
-) -> Scores:
+def as_scores(y_true: Any, y_prob: Any, *, threshold: float = 0.5, y_pred: Any = None, logits: Any = None) -> Scores:
     """Comprueba etiquetas, probabilidades, decisiones y logits de las mismas imágenes y calcula la pérdida de cada una."""
     y = as_labels(y_true, "y_true")
     raw = as_vector(y_prob, "y_prob", len(y))

@@ -170,10 +170,7 @@ def apply_thresholds(y_true: Any, y_prob: Any, thresholds: Mapping[str, float]) 
 
 
 def predictive_values(
-    sensitivity: float,
-    specificity: float,
-    *,
-    prevalences: Iterable[float] = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75),
+    sensitivity: float, specificity: float, *, prevalences: Iterable[float] = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75)
 ) -> "pd.DataFrame":
     """Calcula los valores predictivos que tendría el clasificador con otras prevalencias (teorema de Bayes).
 

@@ -95,12 +95,8 @@ def image_sizes(flags: "pd.DataFrame", *, target: int, ax: "Axes | None" = None)
         s=14, alpha=0.5, linewidth=0, ax=ax, rasterized=True,
     )  # fmt: skip
     odd = flags[flags["odd_aspect"]]
-    ax.scatter(
-        odd["width"], odd["height"], s=45, facecolor="none", edgecolor="black", linewidth=0.8, label="rara"
-    )
-    ax.plot(
-        target, target, "k+", markersize=14, markeredgewidth=2, linestyle="none", label=f"{target}×{target}"
-    )
+    ax.scatter(odd["width"], odd["height"], s=45, facecolor="none", edgecolor="black", linewidth=0.8, label="rara")
+    ax.plot(target, target, "k+", markersize=14, markeredgewidth=2, linestyle="none", label=f"{target}×{target}")
     ax.set(xlabel="ancho (píxeles)", ylabel="alto (píxeles)")
     ax.legend(title=None)
     return ax

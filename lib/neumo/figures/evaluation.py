@@ -51,9 +51,7 @@ def confusion_matrices(tables: "Mapping[str, pd.DataFrame]", *, columns: int = 4
     return axes
 
 
-def roc(
-    curve: "pd.DataFrame", *, band: "pd.DataFrame", point: tuple, label: str, ax: "Axes | None" = None
-) -> "Axes":
+def roc(curve: "pd.DataFrame", *, band: "pd.DataFrame", point: tuple, label: str, ax: "Axes | None" = None) -> "Axes":
     """Dibuja una curva ROC, su banda y el punto en que se decide.
 
     Parameters

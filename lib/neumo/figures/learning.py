@@ -235,9 +235,7 @@ def _layer_block(ax: "Axes", place: int, block: dict, shape: list[int], tallest:
     spatial = len(shape) == 3
     height = max(0.12, np.sqrt(shape[0] / tallest)) if spatial else 0.12 + 0.14 * np.log10(shape[0])
     width = 0.2 + 0.08 * np.log2(shape[-1]) if spatial else 0.22
-    rectangle = Rectangle(
-        (place - width / 2, -height / 2 + 0.35), width, height, facecolor=color, edgecolor=GREY
-    )
+    rectangle = Rectangle((place - width / 2, -height / 2 + 0.35), width, height, facecolor=color, edgecolor=GREY)
     ax.add_patch(rectangle)
     units = f"\n{shape[-1]}" if block["type"] in ("Conv2D", "Dense") else ""
     size = f"{shape[0]}×{shape[1]}\n×{shape[-1]}" if spatial else str(shape[0])

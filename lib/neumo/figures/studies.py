@@ -48,9 +48,7 @@ def heat_maps(
     return axes
 
 
-def cascade(
-    table: "pd.DataFrame", *, limit: float, seeds: Mapping[str, float], ax: "Axes | None" = None
-) -> "Axes":
+def cascade(table: "pd.DataFrame", *, limit: float, seeds: Mapping[str, float], ax: "Axes | None" = None) -> "Axes":
     """Dibuja cuánto se parece el mapa al de la red entrenada según se barajan capas, de la salida a la entrada.
 
     Parameters

@@ -304,15 +304,11 @@ def _scale(images: Any, factor: float) -> "tf.Tensor":
 
     if factor == 1:
         return tf.cast(images, tf.float32)
-    scaled = tf.function(
-        lambda pixels: tf.cast(pixels, tf.float32) * tf.constant(factor, tf.float32), jit_compile=True
-    )
+    scaled = tf.function(lambda pixels: tf.cast(pixels, tf.float32) * tf.constant(factor, tf.float32), jit_compile=True)
     return scaled(images)
 
 
-def _finish(
-    images: Any, uniform: Any, matrices: Any, *, augmentation: Any, channels: int, rescale: Any
-) -> Any:
+def _finish(images: Any, uniform: Any, matrices: Any, *, augmentation: Any, channels: int, rescale: Any) -> Any:
     import tensorflow as tf
 
     if augmentation is not None:

@@ -22,14 +22,10 @@ def target_layer(model: "keras.Model") -> "keras.layers.Layer":
     for layer in reversed(leaf_layers(model)):
         if type(layer).__name__ != "InputLayer" and len(layer.output.shape) == 4:
             return layer
-    raise NeumoError(
-        f"La red «{model.name}» no tiene capas con plano de imagen: Grad-CAM no se puede aplicar."
-    )
+    raise NeumoError(f"La red «{model.name}» no tiene capas con plano de imagen: Grad-CAM no se puede aplicar.")
 
 
-def grad_cam(
-    model: "keras.Model", images: np.ndarray, *, toward: int = 1, batch_size: int = 32
-) -> np.ndarray:
+def grad_cam(model: "keras.Model", images: np.ndarray, *, toward: int = 1, batch_size: int = 32) -> np.ndarray:
     """Calcula el mapa de Grad-CAM de cada imagen sobre la última capa con plano.
 
     Parameters
@@ -73,9 +69,7 @@ def grad_cam(
                 score = tf.reduce_sum(network(tf.cast(pixels, tf.float32), training=False))
             gradient = tf.cast(tape.gradient(score, outputs[0]), tf.float32) * (1.0 if toward else -1.0)
             weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
-            heat = tf.nn.relu(
-                tf.reduce_sum(weights * tf.cast(outputs[0], tf.float32), axis=-1, keepdims=True)
-            )
+            heat = tf.nn.relu(tf.reduce_sum(weights * tf.cast(outputs[0], tf.float32), axis=-1, keepdims=True))
             maps.append(tf.image.resize(heat, size, "bilinear")[..., 0].numpy())
     finally:
         del layer.call

@@ -30,9 +30,7 @@ def input_size(file: Path) -> int:
     """Lee en un archivo `.keras` el lado de la imagen que espera la red, sin cargarla."""
     with zipfile.ZipFile(file) as archive:
         layers = json.loads(archive.read("config.json"))["config"]["layers"]
-    return int(
-        next(layer["config"]["batch_shape"][1] for layer in layers if "batch_shape" in layer["config"])
-    )
+    return int(next(layer["config"]["batch_shape"][1] for layer in layers if "batch_shape" in layer["config"]))
 
 
 def load_network(path: Path) -> "keras.Model":

@@ -147,9 +147,7 @@ class LearningRateFinder:
         self.rates = np.geomspace(min_lr, max_lr, steps).tolist()
         self.smoothing, self.divergence = smoothing, divergence
 
-    def run(
-        self, batches: Iterable, *, seed: int = 0, class_weight: dict[int, float] | None = None
-    ) -> "pd.DataFrame":
+    def run(self, batches: Iterable, *, seed: int = 0, class_weight: dict[int, float] | None = None) -> "pd.DataFrame":
         """Entrena un modelo desechable un lote por tasa y devuelve la curva.
 
         El modelo de quien llama, su estado aleatorio y sus iteradores quedan como estaban.
@@ -196,9 +194,7 @@ def _checked(model: "keras.Model") -> "keras.Model":
     if not getattr(model, "compiled", False):
         raise NeumoError("`build` devolvió un modelo sin compilar: llame a compile() dentro de la fábrica.")
     if int(model.optimizer.iterations) > 0:
-        raise NeumoError(
-            "`build` devolvió un modelo ya entrenado: debe crear uno nuevo, porque se tira al acabar."
-        )
+        raise NeumoError("`build` devolvió un modelo ya entrenado: debe crear uno nuevo, porque se tira al acabar.")
     return model
 
 
@@ -212,12 +208,7 @@ def _batch_loss(model: "keras.Model", class_weight: dict[int, float] | None) -> 
 
 
 def find_learning_rate(
-    experiment: "Experiment",
-    train_set: "ImageSet",
-    *,
-    settings: "LrFinder",
-    seeds: Sequence[int],
-    cache: str | Path,
+    experiment: "Experiment", train_set: "ImageSet", *, settings: "LrFinder", seeds: Sequence[int], cache: str | Path
 ) -> "pd.DataFrame":
     """Hace la prueba de rango de un experimento con varias semillas; lo ya medido se lee de la caché.
 
@@ -260,9 +251,7 @@ def find_learning_rate(
     return pd.concat(curves, ignore_index=True)[["seed", "step", "learning_rate", "loss", "smoothed"]]
 
 
-def _measure(
-    experiment: "Experiment", train_set: "ImageSet", *, settings: "LrFinder", seed: int
-) -> "pd.DataFrame":
+def _measure(experiment: "Experiment", train_set: "ImageSet", *, settings: "LrFinder", seed: int) -> "pd.DataFrame":
     import tensorflow as tf
 
     from neumo.learning import networks, training

@@ -217,7 +217,5 @@ def divergence_point(curve: Mapping[str, Any], *, divergence: float = 4.0) -> in
     """
     loss, smoothed = (np.asarray(curve[name], dtype=float) for name in ("loss", "smoothed"))
     last = len(loss) - 1
-    diverged = last > 0 and (
-        not math.isfinite(loss[last]) or smoothed[last] > divergence * smoothed[:last].min()
-    )
+    diverged = last > 0 and (not math.isfinite(loss[last]) or smoothed[last] > divergence * smoothed[:last].min())
     return last if diverged else None

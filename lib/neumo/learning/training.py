@@ -127,9 +127,7 @@ def set_seed(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def train(
-    experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", *, seed: int, cache: Path
-) -> Training:
+def train(experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", *, seed: int, cache: Path) -> Training:
     """Entrena `experiment`, o devuelve lo ya entrenado; si se interrumpió, sigue desde la última época.
 
     Parameters
@@ -301,11 +299,7 @@ def recompute_batchnorm(model: "keras.Model", batches: Iterable) -> None:
 
 
 def train_all(
-    experiments: Sequence[Experiment],
-    image_set: Callable[..., "ImageSet"],
-    *,
-    seeds: Sequence[int],
-    cache: Path,
+    experiments: Sequence[Experiment], image_set: Callable[..., "ImageSet"], *, seeds: Sequence[int], cache: Path
 ) -> list[Training]:
     """Entrena cada experimento con cada semilla.
 
@@ -337,10 +331,7 @@ def summary(trainings: Sequence[Training]) -> "pd.DataFrame":
     """Tabla de una fila por entrenamiento: model, seed, epochs y seconds."""
     import pandas as pd
 
-    rows = [
-        {"model": t.experiment.name, "seed": t.seed, "epochs": t.epochs, "seconds": t.seconds}
-        for t in trainings
-    ]
+    rows = [{"model": t.experiment.name, "seed": t.seed, "epochs": t.epochs, "seconds": t.seconds} for t in trainings]
     return pd.DataFrame(rows)
 
 

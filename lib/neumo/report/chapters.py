@@ -147,9 +147,7 @@ def _taken(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and _is_params(node.value):
             known = node.attr in Params.model_fields
-            yield from (
-                [node.attr] if known else USED_BY.get(named.get(id(node), node.attr), USED_BY["experiment"])
-            )
+            yield from ([node.attr] if known else USED_BY.get(named.get(id(node), node.attr), USED_BY["experiment"]))
         elif _is_params(node) and id(node) not in inner:  # entregado entero a una función
             yield from Params.model_fields
 

@@ -77,9 +77,7 @@ def progress_shown(path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def estimated_minutes(
-    params: Params, images: int, *, written: Collection[str] = ("attempts", "final")
-) -> float:
+def estimated_minutes(params: Params, images: int, *, written: Collection[str] = ("attempts", "final")) -> float:
     """Estima los minutos de entrenamiento de unos capítulos, sin nada en la caché.
 
     Parameters
@@ -96,9 +94,7 @@ def estimated_minutes(
     de 64 a 224 píxeles); es un orden de magnitud, no una promesa.
     """
     planned = [(attempt, 1) for attempt in params.tried() if "attempts" in written]
-    planned += [
-        (params.experiment(n), len(params.final_seeds)) for n in params.final_models if "final" in written
-    ]
+    planned += [(params.experiment(n), len(params.final_seeds)) for n in params.final_models if "final" in written]
     pixels = sum(e.epochs * n * images * (1 - params.val_fraction) * e.image_size**2 for e, n in planned)
     return pixels / _PIXELS_PER_SECOND / 60
 

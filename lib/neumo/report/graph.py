@@ -52,9 +52,7 @@ def _meta(chapters: list[Chapter], run: Run) -> dict[str, Any]:
         "provenance": {
             "ejecución": run.folder.name,
             "parámetros": digest(run.params.model_dump(mode="json", exclude={"data_dir"})),
-            "imágenes": file_digest(run.path("listing"))[:16]
-            if source["synthetic"]
-            else source["folder_name"],
+            "imágenes": file_digest(run.path("listing"))[:16] if source["synthetic"] else source["folder_name"],
             **next(filter(None, (run.seal(c.number).get("versions") for c in chapters)), versions()),
         },
     }

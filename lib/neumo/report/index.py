@@ -43,9 +43,7 @@ def _run_summary(folder: Path) -> dict[str, Any]:
         "data": json.loads(source.read_bytes()).get("description", "") if source.is_file() else "",
         "partition": {"test": "prueba", "val": "validación"}[partition],
         "report": f"{folder.name}/informe.html" if (folder / "informe.html").is_file() else "",
-        "models": {
-            model: {name: cell_text(row[name]) for name in row.index} for model, row in means.iterrows()
-        },
+        "models": {model: {name: cell_text(row[name]) for name in row.index} for model, row in means.iterrows()},
     }
 
 

@@ -110,9 +110,7 @@ def _references(soup: Any) -> None:
     for selector, word in (("figure.figura", "Figura"), ("figure.tabla", "Tabla")):
         for count, block in enumerate(soup.select(selector), start=1):
             if block["id"] in names:
-                raise NeumoError(
-                    f"Dos figuras o tablas se llaman «{block['id']}»: dé a cada una su identificador."
-                )
+                raise NeumoError(f"Dos figuras o tablas se llaman «{block['id']}»: dé a cada una su identificador.")
             names[block["id"]] = str(count)
             block.figcaption.insert(0, _html(f'<span class="rotulo">{word} {count}.</span> '))
     for title in soup.select(".capitulo :is(h2, h3, h4, h5, h6)[id]"):
@@ -124,9 +122,7 @@ def _references(soup: Any) -> None:
             target = re.sub(r"^cap-0*(?=\d)", "cap-", link["href"][1:])
             target = "resumen" if target == "cap-0" else target
             if target not in names:
-                raise _lost(
-                    link, f"remite a «{link['href']}», que no existe en el informe: corrija la referencia"
-                )
+                raise _lost(link, f"remite a «{link['href']}», que no existe en el informe: corrija la referencia")
             kind = KINDS.get(target[:3])
             link["href"], link.string = f"#{target}", f"{kind}\u00a0{names[target]}" if kind else "resumen"
 
@@ -176,9 +172,7 @@ def _source(source: Mapping[str, str]) -> str:
 def _close(soup: Any, id: str, items: Mapping[str, str]) -> None:
     """Llena con ancla → HTML la lista de una sección del cierre, o quita la sección si no hay nada que poner."""
     section = soup.find(id=id)
-    section.find(["ol", "ul"]).append(
-        _html("".join(f'<li id="{key}">{text}</li>' for key, text in items.items()))
-    )
+    section.find(["ol", "ul"]).append(_html("".join(f'<li id="{key}">{text}</li>' for key, text in items.items())))
     if not items:
         section.decompose()
 
@@ -192,11 +186,7 @@ def _footnotes(soup: Any) -> None:
             for item in block.ol.find_all("li", recursive=False):
                 count += 1
                 for call in block.parent.select(f'.footnote-ref a[href="#{item["id"]}"]'):
-                    call["href"], call.string, call.parent["id"] = (
-                        f"#nota-{count}",
-                        str(count),
-                        f"llamada-{count}",
-                    )
+                    call["href"], call.string, call.parent["id"] = (f"#nota-{count}", str(count), f"llamada-{count}")
                 item["id"], back = f"nota-{count}", item.select_one("a.footnote")
                 back["href"], back["aria-label"] = f"#llamada-{count}", "Volver al texto"
                 notes.append(item.extract())
@@ -247,9 +237,7 @@ def _links(soup: Any) -> None:
         elif address[1:] not in anchors:
             raise _lost(link, f"enlaza con «{address}», que no existe en el informe: corrija el enlace")
     for tag in soup.find_all(src=re.compile("^(?!data:)")):
-        raise _lost(
-            tag, f"muestra «{Path(tag['src']).name}», ajeno al informe: use `neumo.report.display.figure`"
-        )
+        raise _lost(tag, f"muestra «{Path(tag['src']).name}», ajeno al informe: use `neumo.report.display.figure`")
 
 
 def _frames(soup: Any) -> None:

@@ -17,9 +17,7 @@ CLIPPED = -math.log(1e-7)
 """Lo más que puede valer, por imagen, una entropía cruzada calculada sobre probabilidades recortadas como Keras."""
 
 
-def verdict(
-    *, reproduces: bool, cures: bool = False, possible: bool = False, contradicts: bool = False
-) -> str:
+def verdict(*, reproduces: bool, cures: bool = False, possible: bool = False, contradicts: bool = False) -> str:
     """Falla sobre un sospechoso según lo que dieron sus experimentos.
 
     Parameters
@@ -47,9 +45,7 @@ def verdict(
     return "compatible" if reproduces or possible else "no demostrado"
 
 
-def at_original_counts(
-    y_true: np.ndarray, y_prob: np.ndarray, *, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def at_original_counts(y_true: np.ndarray, y_prob: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Sortea con reemplazo tantas imágenes de cada clase como tenía la validación del original.
 
     Returns
@@ -227,9 +223,7 @@ def rate_metrics(measured: dict[str, "pd.DataFrame"]) -> "pd.DataFrame":
     )
     training = measured["histories"].set_index(by)[["loss", "accuracy"]].add_prefix("train_")
     table = (
-        table.join(training)
-        .assign(worst=lambda t: np.fmax(t["loss"].fillna(np.inf), t["train_loss"]))
-        .reset_index()
+        table.join(training).assign(worst=lambda t: np.fmax(t["loss"].fillna(np.inf), t["train_loss"])).reset_index()
     )
     worst = table.loc[table.groupby("condition", sort=False)["worst"].idxmax()]
     return worst[[*by, *training, *(c for c in table if c not in (*by, *training))]].reset_index(drop=True)

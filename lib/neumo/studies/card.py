@@ -50,9 +50,7 @@ def results(scores: "pd.DataFrame", *, threshold: float, resamples: int, seed: i
     y, prob = scores["y_true"], scores["probability"]
     options = {"groups": scores["group"], "threshold": threshold, "resamples": resamples, "seed": seed}
     names = ("balanced_accuracy", "sensitivity", "specificity", "auc", "brier")
-    kinds = [
-        kind or ("PNEUMONIA" if label else "NORMAL") for kind, label in zip(scores["subtype"], y, strict=True)
-    ]
+    kinds = [kind or ("PNEUMONIA" if label else "NORMAL") for kind, label in zip(scores["subtype"], y, strict=True)]
     return intervals(y, prob, metrics=names, **options), subgroup_metrics(y, prob, kinds, **options)
 
 

@@ -65,17 +65,12 @@ def ablation_recipes(base: "Experiment", repaired: "Experiment") -> list["Experi
         "todas": {"recompute_batchnorm": True, **inertia, **weights, **penalty, **rate},
     }
     return [
-        base.model_copy(update={**change, "name": name, "decision": "threshold"})
-        for name, change in changes.items()
+        base.model_copy(update={**change, "name": name, "decision": "threshold"}) for name, change in changes.items()
     ]
 
 
 def ablation(
-    recipes: Sequence["Experiment"],
-    image_set: Callable[..., "ImageSet"],
-    *,
-    seeds: Sequence[int],
-    cache: Path,
+    recipes: Sequence["Experiment"], image_set: Callable[..., "ImageSet"], *, seeds: Sequence[int], cache: Path
 ) -> "pd.DataFrame":
     """Entrena cada receta con cada semilla y predice validación dos veces: tal como queda y recalculando.
 
@@ -103,9 +98,7 @@ def ablation(
     for rows, done in zip(*parts, strict=True):
         sets = [image_set(name, image_size=done.experiment.image_size) for name in ("train", "val")]
         repaired.loc[rows, "logit"] = recomputed_logits(done, *sets, cache=cache)
-    return pd.concat(
-        [moving.assign(statistics="moving"), repaired.assign(statistics="recomputed")], ignore_index=True
-    )
+    return pd.concat([moving.assign(statistics="moving"), repaired.assign(statistics="recomputed")], ignore_index=True)
 
 
 def ablation_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
@@ -188,8 +181,7 @@ def effects_table(effects: "pd.DataFrame", *, claims: dict[str, str]) -> "pd.Dat
     """Escribe los efectos de `ablation_effects` para leerlos: una fila por corrección, junto a lo que dijo el original."""
     written = effects.assign(
         text=[
-            difference_text(row.change, row.low, row.high) + (" ●" if row.moves else "")
-            for row in effects.itertuples()
+            difference_text(row.change, row.low, row.high) + (" ●" if row.moves else "") for row in effects.itertuples()
         ]
     )
     wide = written.pivot(index="correction", columns="setting", values="text")
@@ -227,11 +219,7 @@ def lot_shift_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def lot_shift_predictions(
-    experiments: Sequence["Experiment"],
-    load: Callable[..., "ImageSet"],
-    *,
-    seeds: Sequence[int],
-    cache: Path,
+    experiments: Sequence["Experiment"], load: Callable[..., "ImageSet"], *, seeds: Sequence[int], cache: Path
 ) -> "pd.DataFrame":
     """Entrena con un lote de adquisición de las normales y predice el otro, en las dos direcciones.
 
@@ -262,9 +250,7 @@ def lot_shift_predictions(
     tables = []
     for direction, seed in itertools.product(LOTS, seeds):
 
-        def image_set(
-            name: str, *, image_size: int, direction: str = direction, seed: int = seed
-        ) -> "ImageSet":
+        def image_set(name: str, *, image_size: int, direction: str = direction, seed: int = seed) -> "ImageSet":
             images = load(image_size=image_size)
             shifted = lot_shift(images.table, direction=direction, seed=seed)
             return dataclasses.replace(images, table=shifted).partition(name)

@@ -70,18 +70,10 @@ def fit_batches(experiment: "Experiment", train_set: "ImageSet", seed: int, epoc
         augmentation=experiment.augmentation,
         epochs=epochs,
     )
-    return {
-        "x": batches,
-        "epochs": epochs,
-        "steps_per_epoch": len(batches) // epochs,
-        "shuffle": False,
-        "verbose": 0,
-    }
+    return {"x": batches, "epochs": epochs, "steps_per_epoch": len(batches) // epochs, "shuffle": False, "verbose": 0}
 
 
-def untrained_logits(
-    experiment: "Experiment", image_set: "ImageSet", *, seed: int, cache: Path
-) -> np.ndarray:
+def untrained_logits(experiment: "Experiment", image_set: "ImageSet", *, seed: int, cache: Path) -> np.ndarray:
     """Calcula los logits (n,) de la red recién iniciada, sin un solo paso de entrenamiento."""
     import pandas as pd
 
@@ -118,9 +110,7 @@ def categorical_errors(*, cache: Path) -> "pd.DataFrame":
 
     losses = ("binary_crossentropy", "categorical_crossentropy")
     key: dict = {"losses": losses}
-    measured = _measured(
-        cache, "class_mode", key, lambda: {"errors": pd.DataFrame([attempt(loss) for loss in losses])}
-    )
+    measured = _measured(cache, "class_mode", key, lambda: {"errors": pd.DataFrame([attempt(loss) for loss in losses])})
     return measured["errors"].fillna("")
 
 
@@ -144,9 +134,7 @@ def moving_average(values: "ArrayLike", *, momentum: float, initial: float = 1.0
     """
     series = np.asarray(values, dtype=np.float64)
     start = np.full(series.shape[1:], initial)
-    steps = itertools.accumulate(
-        series, lambda old, new: momentum * old + (1 - momentum) * new, initial=start
-    )
+    steps = itertools.accumulate(series, lambda old, new: momentum * old + (1 - momentum) * new, initial=start)
     return np.stack(list(steps)[1:])
 
 
@@ -354,17 +342,13 @@ def _follow(
         model.optimizer.learning_rate = experiment.learning_rate
     evaluate = _evaluator(model, val_set, np.arange(len(val_set)), experiment)
     tables = [] if stops is None else [evaluate("", 0)]
-    callback = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: tables.append(evaluate("", epoch + 1))
-    )
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tables.append(evaluate("", epoch + 1)))
     history = pd.DataFrame(model.fit(**batches, callbacks=[callback]).history)
     logits = pd.concat(tables).drop(columns="mode")
     return {"logits": logits, "histories": history.assign(epoch=np.arange(1, epochs + 1))}
 
 
-def recomputed_logits(
-    done: "Training", train_set: "ImageSet", val_set: "ImageSet", *, cache: Path
-) -> np.ndarray:
+def recomputed_logits(done: "Training", train_set: "ImageSet", val_set: "ImageSet", *, cache: Path) -> np.ndarray:
     """Calcula los logits de validación (n,) tras recalcular las estadísticas de normalización de un entrenamiento."""
     import pandas as pd
 

@@ -57,8 +57,6 @@ def lot_shift(table: "pd.DataFrame", *, direction: str, seed: int = 0) -> "pd.Da
     return table.assign(partition=np.select([train, other], ["train", "val"], default=""))
 
 
-def _members(
-    table: "pd.DataFrame", mask: "pd.Series", wanted: list[int], rng: np.random.Generator
-) -> "pd.Series":
+def _members(table: "pd.DataFrame", mask: "pd.Series", wanted: list[int], rng: np.random.Generator) -> "pd.Series":
     """Filas de `mask` cuyos grupos, elegidos al azar, suman lo más parecido a `wanted` de cada clase."""
     return mask & table["group"].isin(draw(table[mask], np.array(wanted), rng, exact=False))

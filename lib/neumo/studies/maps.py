@@ -46,11 +46,7 @@ class Study:
 
 
 def study(
-    files: Mapping[str, Sequence[Path]],
-    image_set: Callable[..., "ImageSet"],
-    paths: Sequence[str],
-    *,
-    cache: Path,
+    files: Mapping[str, Sequence[Path]], image_set: Callable[..., "ImageSet"], paths: Sequence[str], *, cache: Path
 ) -> dict[str, Study]:
     """Calcula los mapas de cada modelo sobre unas imágenes, o los lee si ya se calcularon.
 
@@ -186,12 +182,7 @@ def randomisation(
 
 
 def randomisation_check(
-    files: Mapping[str, Sequence[Path]],
-    studies: Mapping[str, Study],
-    *,
-    seed: int,
-    cache: Path,
-    images: int = 24,
+    files: Mapping[str, Sequence[Path]], studies: Mapping[str, Study], *, seed: int, cache: Path, images: int = 24
 ) -> "pd.DataFrame":
     """Aplica `randomisation` a la primera semilla de cada modelo, sobre las primeras imágenes de su estudio.
 
@@ -248,9 +239,7 @@ def seed_agreement(heat: np.ndarray) -> np.ndarray:
     heat : (redes, n, alto, ancho) array
     """
     pairs = [rank_correlation(heat[i], heat[j]) for i in range(len(heat)) for j in range(i)]
-    return (
-        np.ma.masked_invalid(pairs).mean(axis=0).filled(np.nan) if pairs else np.full(heat.shape[1], np.nan)
-    )
+    return np.ma.masked_invalid(pairs).mean(axis=0).filled(np.nan) if pairs else np.full(heat.shape[1], np.nan)
 
 
 def lesion_masks(table: "pd.DataFrame", folder: Path, *, image_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -369,14 +358,6 @@ def localisation_summary(found: "pd.DataFrame") -> "pd.DataFrame":
     for (model, subtype), part in found.groupby(["model", "subtype"], sort=False):
         means = part[["hit", "share", "area", "hit_swapped", "share_swapped"]].mean()
         gain, low, high = mean_interval(part["share"] - part["share_swapped"], groups=part["group"])
-        row = {
-            "model": model,
-            "subtype": subtype,
-            "n": len(part),
-            **means,
-            "gain": gain,
-            "low": low,
-            "high": high,
-        }
+        row = {"model": model, "subtype": subtype, "n": len(part), **means, "gain": gain, "low": low, "high": high}
         rows.append({**row, "passes": low > 0})
     return pd.DataFrame(rows)

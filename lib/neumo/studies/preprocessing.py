@@ -36,9 +36,7 @@ def _to_pixels(images: Any) -> np.ndarray:
     return np.asarray(images)[0, ..., 0].round().astype(np.uint8)
 
 
-def augmentation_examples(
-    pixels: np.ndarray, augmentation: "Augmentation", *, seed: int
-) -> dict[str, np.ndarray]:
+def augmentation_examples(pixels: np.ndarray, augmentation: "Augmentation", *, seed: int) -> dict[str, np.ndarray]:
     """Aplica a una radiografía cada transformación por separado, en su extremo, y todas juntas, al azar.
 
     Parameters
@@ -62,9 +60,7 @@ def augmentation_examples(
     return examples
 
 
-def one_by_one(
-    pixels: np.ndarray, augmentation: "Augmentation", *, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def one_by_one(pixels: np.ndarray, augmentation: "Augmentation", *, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Aplica un mismo sorteo de dos maneras: de una vez, y una transformación tras otra.
 
     Returns
@@ -77,9 +73,7 @@ def one_by_one(
     step = pixels[None, ..., None].astype(np.float32)
     for draws in TRANSFORMS.values():
         single = _still(**{name: float(uniform[0, DRAWS.index(name)]) for name in draws})
-        step = warp(
-            step, affine_matrices(single, augmentation, pixels.shape[0]), fill_mode=augmentation.fill_mode
-        )
+        step = warp(step, affine_matrices(single, augmentation, pixels.shape[0]), fill_mode=augmentation.fill_mode)
     once = warp(pixels[None, ..., None], matrices, fill_mode=augmentation.fill_mode)
     return _to_pixels(once), _to_pixels(step)
 
@@ -191,15 +185,11 @@ def surprises(*, size: int = 64) -> "pd.DataFrame":
 
     dot = np.zeros((size, size), np.uint8)
     dot[size // 2, size // 2] = 255
-    off = dict.fromkeys(
-        ("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range"), 0.0
-    )
+    off = dict.fromkeys(("rotation_range", "width_shift_range", "height_shift_range", "shear_range", "zoom_range"), 0.0)
 
     def ours(draw: str, **ranges: float) -> np.ndarray:
         uniform = np.array([[1.0 if n == draw else 0.0 if n == "flip" else 0.5 for n in DRAWS]], np.float32)
-        settings = Augmentation.model_validate(
-            off | ranges | {"horizontal_flip": False, "fill_mode": "constant"}
-        )
+        settings = Augmentation.model_validate(off | ranges | {"horizontal_flip": False, "fill_mode": "constant"})
         return np.asarray(augment(dot[None, ..., None], uniform, settings))[0, ..., 0]
 
     def shift(option: str, draw: str, expected: str) -> dict[str, str]:
@@ -210,12 +200,7 @@ def surprises(*, size: int = 64) -> "pd.DataFrame":
             " y ".join(f"{abs(n)} {axis}" for n, axis in zip(moved(dot, image), named, strict=True) if n)
             for image in (theirs, ours(draw, **{option: 0.25}))
         ]
-        return {
-            "se pide": f"{option}=0.25",
-            "se espera": expected,
-            "ImageDataGenerator": texts[0],
-            "aquí": texts[1],
-        }
+        return {"se pide": f"{option}=0.25", "se espera": expected, "ImageDataGenerator": texts[0], "aquí": texts[1]}
 
     noise = np.random.default_rng(0).integers(0, 256, (size, size), dtype=np.uint8)
     change = float(np.abs(transform(noise, shear_range=0.2) - noise).mean())

@@ -23,8 +23,7 @@ def machine() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(errors="ignore").splitlines() if info.is_file() else []
     model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
     )
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS")
@@ -49,9 +48,7 @@ def hashes(run: Run) -> "pd.DataFrame":
         for path in (run.files(name) if "" < chapter < "16" else ())
         if path.is_file()
     ]
-    rows = [
-        (file, chapter, path.stat().st_size, file_digest(path)) for chapter, file, path in sorted(written)
-    ]
+    rows = [(file, chapter, path.stat().st_size, file_digest(path)) for chapter, file, path in sorted(written)]
     return pd.DataFrame(rows, columns=["file", "chapter", "bytes", "sha256"])
 
 
@@ -80,11 +77,7 @@ def flat(values: Any, prefix: str = "") -> dict[str, Any]:
         values = {str(i): item for i, item in enumerate(values)}
     if not isinstance(values, Mapping):
         return {prefix: values}
-    return {
-        k: v
-        for key, item in values.items()
-        for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()
-    }
+    return {k: v for key, item in values.items() for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()}
 
 
 def durations(run: Run) -> "pd.DataFrame":

@@ -54,9 +54,7 @@ def shortcut_features(inspection: "pd.DataFrame", pixels: np.ndarray) -> "pd.Dat
     return pd.DataFrame(table.assign(border=border, sharpness=sharpness)[list(SHORTCUTS)])
 
 
-def shortcut_check(
-    image_set: Callable[..., "ImageSet"], **options: Any
-) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+def shortcut_check(image_set: Callable[..., "ImageSet"], **options: Any) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Mide los atajos de todas las particiones: lo que devuelven `shortcut_features` y `shortcut_table`.
 
     Parameters
@@ -101,12 +99,7 @@ def shortcut_table(
     for name, direction, scores in _shortcut_scores(features, table):
         for partition in ("val", "test"):
             mask = (table["partition"] == partition).to_numpy()
-            known = {
-                "groups": table.loc[mask, "group"],
-                "metrics": ["auc"],
-                "resamples": resamples,
-                "seed": seed,
-            }
+            known = {"groups": table.loc[mask, "group"], "metrics": ["auc"], "resamples": resamples, "seed": seed}
             found = intervals(table.loc[mask, "y"], _ranks(scores[mask]), **known).iloc[0]
             rows.append([name, partition, direction, found["value"], found["low"], found["high"]])
     return pd.DataFrame(rows, columns=["feature", "partition", "direction", "value", "low", "high"])

@@ -135,7 +135,9 @@ def _hint(name: str, answer: Any, case: "pd.DataFrame") -> str:
         return "está en tanto por ciento, y se pide una proporción entre 0 y 1."
     if name == "intervalo":
         narrow = answer[1] - answer[0] < right[1] - right[0]
-        return f"es {'estrecho' if narrow else 'ancho'}: sortee **pacientes enteros** y tome los percentiles 2.5 y 97.5."
+        return (
+            f"es {'estrecho' if narrow else 'ancho'}: sortee **pacientes enteros** y tome los percentiles 2.5 y 97.5."
+        )
     return "escriba antes las cuatro casillas (TN, FP, FN, TP) y rehaga la cuenta con ellas."
 
 
