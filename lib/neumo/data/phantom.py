@@ -4,6 +4,7 @@ La unidad de longitud es la mitad del ancho del tórax de un niño, unos 10 cm. 
 x crece hacia la izquierda del paciente (derecha de la imagen) e y hacia los pies.
 """
 
+import functools
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -118,12 +119,13 @@ def _bones(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray
 def _vessels(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Camino por los vasos pulmonares: ramas que salen de cada hilio y se afinan."""
     total = np.zeros(np.broadcast(x, y).shape, np.float32)
+    calibre = np.exp(rng.normal(0, 0.25))
     path = np.linspace(0, 1, 17)
     for side in (-1.0, 1.0):
         angles = np.linspace(-1.15, 1.35, 13) + rng.normal(0, 0.09, 13)
         for angle in angles.tolist():
             cos, sin, bend, reach = np.cos(angle), np.sin(angle), rng.normal(0, 0.18), rng.uniform(0.5, 0.9)
-            thick, s = rng.uniform(0.020, 0.030), path * reach
+            thick, s = calibre * rng.uniform(0.020, 0.030), path * reach
             # Solo se mira la caja de la rama, con su grueso y un margen por ser curva.
             across, down = s * cos - bend * s**2 * sin + 0.17, s * sin + bend * s**2 * cos - 0.02
             columns = _window(side * x, across.min() - 0.06, across.max() + 0.06, axis=1)
@@ -151,7 +153,7 @@ def _thorax(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> _Thorax:
     depth, habitus = rng.normal(0.70, 0.05), rng.normal(1.0, 0.04)
     width = habitus * (0.34 + 0.84 / (1 + np.exp(-(y + 0.98) / 0.055)))
     body = 2 * depth * np.clip(1 - np.abs(x / width) ** 2.6, 0, None) ** 0.5
-    inspiration = rng.normal(0.0, 0.05)
+    inspiration = rng.normal(0.0, 0.07)
     lung = np.zeros_like(body)
     for side, dome, reach in ((-1.0, 0.50, 0.41), (1.0, 0.56, 0.39)):
         centre = (side * rng.normal(0.50, 0.012), rng.normal(-0.02, 0.02))
@@ -170,21 +172,35 @@ def _thorax(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> _Thorax:
     return _Thorax(body, lung, _bones(x, y, rng), _vessels(x, y, rng), trachea + stomach)
 
 
-def _lesion(x: np.ndarray, y: np.ndarray, lung: np.ndarray, patient: Patient, strength: float) -> np.ndarray:
+def _severity(patient: Patient, difficulty: float) -> float:
+    """Gravedad de la enfermedad de un paciente, en (0, 1]: las hay evidentes y tenues en un mismo conjunto.
+
+    Una parte `difficulty` de los enfermos la tiene menor que 1, repartida por igual hasta casi 0. El reparto sigue la
+    sucesión de la razón áurea: en cualquier tramo de pacientes hay la misma parte de lesiones tenues.
+    """
+    *first, number = patient.seed
+    start = np.random.default_rng([*first, 4]).random()
+    place = 1 - (start + number * (5**0.5 - 1) / 2) % 1
+    return min(1.0, place / difficulty) if difficulty else 1.0
+
+
+def _lesion(x: np.ndarray, y: np.ndarray, lung: np.ndarray, patient: Patient, severity: float) -> np.ndarray:
     """Atenuación que añade la enfermedad: el aire del pulmón sustituido por líquido."""
     rng = np.random.default_rng([*patient.seed, 2])
     ragged = _texture(rng, lung.shape, 14) + 0.6 * _texture(rng, lung.shape, 30)
+    filling = (SOFT - LUNG) * severity * lung
     if patient.subtype == "bacteria":
         side = float(rng.choice([-1.0, 1.0]))
         centre = (side * rng.uniform(0.36, 0.62), float(rng.choice([-0.42, 0.08, 0.34])) + rng.normal(0, 0.06))
-        axes = (rng.uniform(0.17, 0.30), rng.uniform(0.16, 0.27))
+        spread = 0.75 + 0.5 * severity
+        axes = (spread * rng.uniform(0.24, 0.36), spread * rng.uniform(0.24, 0.38))
         radial = ((x - centre[0]) / axes[0]) ** 2 + ((y - centre[1]) / axes[1]) ** 2
         filled = 1 / (1 + np.exp(np.clip((radial - 1 + 0.35 * ragged) / 0.45, -30, 30)))
-        return (SOFT - LUNG) * strength * 0.62 * filled * lung
+        return 1.25 * filled * filling
     reticular = np.abs(_texture(rng, lung.shape, 26)) + 0.5 * np.abs(_texture(rng, lung.shape, 48)) + 0.3 * ragged
     hilar = np.exp(-((np.abs(x) - 0.30) ** 2 / 0.10 + (y - 0.08) ** 2 / 0.30))
-    spread = 0.45 + 0.75 * hilar
-    return (SOFT - LUNG) * strength * spread * (0.12 + 0.13 * reticular) * lung
+    patchy = np.clip(0.85 + 0.5 * _texture(rng, lung.shape, 4), 0.2, 1.8)  # nunca igual en todo el pulmón
+    return patchy * (0.7 + 1.2 * hilar) * (0.31 + 0.11 * reticular) * filling
 
 
 def _blur(image: np.ndarray, sigma: float) -> np.ndarray:
@@ -216,7 +232,7 @@ def render(
     size : tuple of int
         Filas y columnas.
     difficulty : float
-        De 0 (lesión evidente) a 1 (sutil).
+        De 0 (todas las lesiones, evidentes) a 1 (las más, sutiles).
     shifted : bool
         Técnica algo distinta, como la del conjunto de prueba del original.
 
@@ -239,27 +255,28 @@ def render(
     attenuation = SOFT * (thorax.body - thorax.lung) + LUNG * thorax.lung
     attenuation += np.where(thorax.lung > 0.05, 1.3 * (SOFT - LUNG) * thorax.vessels, 0)
     attenuation += np.where(thorax.body > 0, (BONE - SOFT) * 0.55 * thorax.bone - SOFT * 0.55 * thorax.air, 0)
-    added = np.zeros_like(attenuation)
+    added, severity = np.zeros_like(attenuation), 1.0
     if patient.subtype:
-        added = _lesion(x, y, thorax.lung, patient, strength=(2.1 - 1.6 * difficulty) * rng.uniform(0.6, 1.4))
+        severity = _severity(patient, difficulty) * rng.uniform(0.8, 1.0)
+        added = _lesion(x, y, thorax.lung, patient, severity)
     image = _expose(np.clip(attenuation + added, 0, None), rng, patient.lot, shifted)
-    return image, added > 0.12 * (1.25 - difficulty)
+    return image, added > 0.3 * severity
 
 
 def _expose(attenuation: np.ndarray, rng: np.random.Generator, lot: int, shifted: bool) -> np.ndarray:
     """De la atenuación a los grises: Beer-Lambert, dispersión, ruido de Poisson, foco y ventana."""
     intensity = np.exp(-attenuation)
-    intensity = intensity + rng.uniform(0.10, 0.30) * _scatter(intensity)
+    intensity = intensity + rng.uniform(0.12, 0.25) * _scatter(intensity)
     photons = 10 ** rng.normal(3.9 - 0.15 * lot, 0.15)
     counts = rng.poisson(photons * intensity) + 1.0
     focus = abs(rng.normal(0.55 + 0.35 * lot + 0.3 * shifted, 0.2)) * attenuation.shape[0] / 256
     density = _blur(-np.log(counts / photons), focus)
     # La ventana se ajusta al cuerpo: el aire de fuera queda en negro y el mediastino sin saturar.
     low, high = np.percentile(density[attenuation > 0.3], [0.5, 99.8])
-    contrast = rng.normal(0.92 - 0.05 * lot - 0.07 * shifted, 0.05)
-    middle = rng.normal(0.50 + 0.03 * lot - 0.04 * shifted, 0.04)
+    contrast = rng.normal(0.92 - 0.05 * lot - 0.07 * shifted, 0.03)
+    middle = rng.normal(0.50 + 0.03 * lot - 0.04 * shifted, 0.03)
     grey = middle + contrast * (np.clip((density - low) / (high - low), 0, 1) ** 1.12 - 0.5)
-    return (255 * np.clip(grey, 0, 1) ** np.exp(rng.normal(0, 0.12))).round().astype(np.uint8)
+    return (255 * np.clip(grey, 0, 1) ** np.exp(rng.normal(0, 0.07))).round().astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -365,7 +382,7 @@ def make_phantom(
     for name in {MASKS, *(str(Path(plate.path).parent) for plate in plates)}:
         (folder / name).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda plate: _save(folder, plate, difficulty), plates))
+        list(pool.map(functools.partial(_save, folder, difficulty=difficulty), plates))
     if defects:
         _plant_defects(folder, plates)
 
