@@ -112,7 +112,7 @@ class Anatomy(_Model):
     """Experimentos controlados del capítulo 12."""
 
     image_size: int = _field(32, "lado de la imagen, en píxeles", ge=16, le=224)
-    epochs: int = _field(8, "épocas del experimento de normalización", ge=1, le=20)
+    epochs: int = _field(10, "épocas del experimento de normalización", ge=1, le=20)
     high_rates: list[float] = _field([0.03, 0.1, 1.0], "tasas altas que se comparan", min_length=1)
 
 
@@ -120,7 +120,7 @@ class Ablation(_Model):
     """Correcciones una a una (capítulo 13)."""
 
     image_size: int = _field(32, "lado de la imagen, en píxeles", ge=16, le=224)
-    epochs: int = _field(8, "épocas de cada variante", ge=1, le=100)
+    epochs: int = _field(6, "épocas de cada variante", ge=1, le=100)
     seeds: _Seeds = _field([0, 1], "semillas", min_length=1)
 
 
