@@ -76,7 +76,10 @@ def test_the_claim_list_is_whole_and_explains_what_it_lacks():
     items = references.claim()
     assert [item["item"] for item in items] == list(range(1, 45))
     assert all(item["note"] for item in items if not item["chapter"])
-    rows = card.claim_table(items).splitlines()[2:]
+    rows = card.claim_table(items, synthetic=False).splitlines()[2:]
     assert rows[19].startswith("| 20 | Particiones |")
     assert "[](#cap-02): por paciente" in rows[19]
     assert all(row.count("|") == 5 for row in rows)
+    drawn = card.claim_table(items, synthetic=True).splitlines()[2:]
+    assert "no hay anotadores" in drawn[17]
+    assert drawn[19] == rows[19]

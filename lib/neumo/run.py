@@ -149,10 +149,11 @@ class Run:
 
     def is_whole(self, name: str) -> bool:
         """Dice si los archivos del artefacto `name` están y son los que escribió su capítulo."""
+        files = self.files(name)
         known = self.seal(ARTEFACTS[name][1]).get("files", {}) if ARTEFACTS[name][1] else {}
         return all(
             path.is_file() and (not ARTEFACTS[name][1] or known.get(self._relative(path)) == file_digest(path))
-            for path in self.files(name)
+            for path in files
         )
 
     def _relative(self, path: Path) -> str:

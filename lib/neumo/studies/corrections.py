@@ -238,7 +238,7 @@ def lot_shift_predictions(
     Raises
     ------
     NeumoError
-        Si las normales no vienen en dos lotes (`neumo.data.split.lot_shift`).
+        Si las normales no vienen en dos lotes (`neumo.studies.lots.lot_shift`).
     """
     import pandas as pd
 
