@@ -9,10 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
+from neumo.learning.lr_rules import agreement
 from neumo.report.chapters import read_chapters
+from neumo.studies.corrections import ablation_effects
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
@@ -119,6 +122,47 @@ def test_the_anatomy_reproduces_the_original_table(build):
     anatomy = json.loads((build / "prueba" / "anatomy.json").read_text(encoding="utf-8"))
     assert anatomy["digits"]["equal"] == anatomy["digits"]["total"]
     assert "demostrado" in {verdict["verdict"] for verdict in anatomy["verdicts"]}
+
+
+def test_the_verdicts_have_their_form(build):
+    """Con redes de una época no hay nada que demostrar, pero cada veredicto está, y dice una de cuatro cosas."""
+    anatomy = json.loads((build / "prueba" / "anatomy.json").read_text(encoding="utf-8"))
+    assert len({verdict["suspect"] for verdict in anatomy["verdicts"]}) == len(anatomy["verdicts"]) == 8
+    known = {"demostrado", "compatible", "no demostrado", "descartado"}
+    assert {verdict["verdict"] for verdict in anatomy["verdicts"]} <= known
+    ablation = pd.read_csv(build / "prueba" / "ablation.csv")
+    assert set(ablation.groupby("model").size()) == {2 * 2 * 2}
+    assert (ablation[ablation["decision"] == "argmax"]["balanced_accuracy"] == 0.5).all()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    build = tmp_path_factory.mktemp("demo")
+    _neumo("report", "--build", build)
+    return build / "demo"
+
+
+def test_the_default_report_proves_its_own_story(demo):
+    """Lo que casi todos ven primero: el informe por omisión no solo está entero, sino que demuestra lo que cuenta."""
+    anatomy = json.loads((demo / "anatomy.json").read_text(encoding="utf-8"))
+    evidence = anatomy["batchnorm"]["evidence"]
+    assert (evidence["stuck"], evidence["verdict"]) == (True, "demostrado")
+    modes = pd.DataFrame(anatomy["batchnorm"]["modes"])
+    last = modes[modes["epoch"] == modes["epoch"].max()].set_index("mode")["balanced_accuracy"]
+    assert last["0.99"] == pytest.approx(0.5, abs=0.02)
+    assert last[["batch", "recomputed"]].min() >= 0.8
+    attempts = pd.read_csv(demo / "attempts.csv")
+    assert (attempts["auc"] >= 0.85).sum() >= 2
+    effects = ablation_effects(pd.read_csv(demo / "ablation.csv"))
+    moving = effects[effects["moves"]]
+    assert moving["correction"].nunique() >= 3
+    assert "arg-max" not in set(moving["setting"])
+    suggestions = pd.read_csv(demo / "lr_suggestions.csv")
+    assert agreement(suggestions).set_index("rule").loc["valley", "ratio"] <= 10
+    intervals = pd.read_csv(demo / "intervals.csv")
+    auc = intervals[intervals["metric"] == "auc"].set_index("model")
+    assert (auc["high"] < 1).all()
+    assert auc.loc[["reparado", "mejorado"], "value"].between(0.9, 0.995).all()
 
 
 def test_nothing_changed_is_immediate(build):
