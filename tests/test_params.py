@@ -20,7 +20,7 @@ PROFILES = sorted((ROOT / "params").glob("*.yaml"))
         ("attempts.Uno.epochs=1", ["attempts.Uno", "minúsculas"]),
         ("attempts.intento_1=3", ["attempts.intento_1", "grupo"]),
         ("attempts.mejorado.epochs=3", ["mejorado", "otro"]),
-        ("attempts.intento_3.network=residual", ["intento_3", "original_attempt"]),
+        ("attempts.intento_1.network=residual", ["intento_1", "original_attempt"]),
         ("original_attempt=otro", ["otro", "intento_1"]),
         ("val_fraction=2", ["val_fraction", "menor que 0.9"]),
         ("val_counts.NORMAL=277", ["val_counts", "las dos clases"]),
@@ -79,7 +79,7 @@ def test_every_profile_tries_the_four_rates_of_the_report(path):
 @pytest.mark.parametrize(
     ("profile", "tried", "repaired", "improved", "sizes"),
     [
-        ("demo", [6, 6, 6, 6], (12, 64, 1, "float32"), (18, 64, 1), (64, 64, 48, 4, 60)),
+        ("demo", [10, 10, 10, 10], (10, 32, 1, "float32"), (12, 64, 1), (32, 32, 32, 6, 60)),
         ("kaggle", [12, 12, 9, 9], (10, 96, 1, "auto"), (50, 64, 1), (96, 64, 64, 5, 200)),
         ("informe", [20, 20, 15, 15], (10, 96, 1, "auto"), (18, 64, 1), (224, 64, 64, 4, 60)),
         ("pneumoniamnist", [10, 10, 8, 8], (12, 64, 1, "float32"), (18, 64, 1), (64, 64, 48, 4, 60)),
@@ -102,5 +102,6 @@ def test_the_profiles_of_real_radiographs_share_the_robust_recipe(profile):
     usual, real = Params().improved, load(ROOT / "params" / f"{profile}.yaml").improved
     robust = {"blur_range": 1, "noise_stddev": 0.04, "cutout_fraction": 0.3}
     recipe = {"batch_size": 64, "label_smoothing": 0.1, "epochs": real.epochs, "channels": real.channels}
+    recipe |= {"width": 24}
     recipe["augmentation"] = usual.augmentation.model_copy(update=robust)
     assert real == usual.model_copy(update=recipe)

@@ -122,15 +122,15 @@ def test_a_file_that_extends_another_says_only_what_differs(tmp_path):
 
 def test_a_list_of_attempts_is_still_read_whole_with_a_sentence(tmp_path, capsys):
     path = tmp_path / "mio.yaml"
-    path.write_text("attempts:\n  - {name: intento_3, learning_rate: 0.1}\n  - {name: otro, epochs: 2}\n")
-    params = load(path, parse_overrides("attempts.1.epochs=5 attempts.intento_3.batch_size=4"))
+    path.write_text("attempts:\n  - {name: intento_1, learning_rate: 0.1}\n  - {name: otro, epochs: 2}\n")
+    params = load(path, parse_overrides("attempts.1.epochs=5 attempts.intento_1.batch_size=4"))
     assert [(a.name, a.epochs, a.batch_size, a.learning_rate) for a in params.tried()] == [
-        ("intento_3", 10, 4, 0.1),
+        ("intento_1", 10, 4, 0.1),
         ("otro", 5, 32, 0.001),
     ]
     assert "por nombres" in capsys.readouterr().err
-    cell = validate(merge({"attempts": [{"name": "intento_3", "learning_rate": 0.1}]}))
-    assert list(cell.attempts) == ["intento_3"]
+    cell = validate(merge({"attempts": [{"name": "intento_1", "learning_rate": 0.1}]}))
+    assert list(cell.attempts) == ["intento_1"]
 
 
 def test_an_empty_attempt_is_taken_away_and_a_new_one_is_added():

@@ -38,7 +38,7 @@ def test_a_cell_shows_the_keys_that_it_declares_with_their_present_value():
     assert cell.splitlines() == [
         'run_dir = "build/interactivo"  # carpeta de la ejecución',
         "seed = 0  # semilla de todo lo que se sortea",
-        'improved = {"epochs": 18, "augmentation": {"zoom_range": 0.2}}  # la red mejorada',
+        'improved = {"epochs": 12, "augmentation": {"zoom_range": 0.2}}  # la red mejorada',
     ]
 
 
