@@ -16,10 +16,10 @@ def test_assumptions_are_the_defaults_of_the_experiments():
 
 
 def test_assumptions_show_what_the_run_uses():
-    last = Experiment(kernel_size=5, epochs=4, augmentation=None)
-    params = Params(channels=3, image_size=64, attempts={"intento_1": dict(last)})
+    last = Experiment(kernel_size=4, epochs=5, augmentation=None)
+    params = Params(channels=3, attempts={"intento_1": dict(last)})
     here = references.assumptions(params.experiment("original"), params.tried()[-1]).set_index("name")["here"]
-    assert (here["tamaño del filtro"], here["canales"], here["épocas del cuarto intento"]) == (5, 3, 4)
+    assert (here["tamaño del filtro"], here["canales"], here["épocas del cuarto intento"]) == (4, 3, 5)
     assert here["zoom"] is None
     usual = references.assumptions(Params().experiment("original"), Params().tried()[-1])
     assert usual["reason"].str.len().gt(0).all()
