@@ -67,7 +67,7 @@ def cascade(table: "pd.DataFrame", *, limit: float, seeds: Mapping[str, float], 
     ax = new_axes(ax, (6.6, 3.4))
     table = table.assign(correlation=table["correlation"].abs())
     draws = table.groupby(["model", "fraction", "draw"], sort=False)["correlation"].mean().reset_index()
-    curves = pd.concat([draws.assign(fraction=0, correlation=1).drop_duplicates(), draws])
+    curves = pd.concat([draws.assign(fraction=0, correlation=1).drop_duplicates(), draws], ignore_index=True)
     colors = dict(zip(draws["model"].unique(), SERIES * len(draws), strict=False))
     sns.lineplot(
         curves, x="fraction", y="correlation", hue="model", palette=colors, errorbar=("pi", 100), marker="o",
