@@ -57,7 +57,7 @@ def changed(params: Params) -> dict[str, Any]:
 
     Examples
     --------
-    >>> changed(Params(seed=3, image_size=64, source="folder", data_dir="/casa/de/ana/placas"))
+    >>> changed(Params(seed=3, image_size=32, source="folder", data_dir="/casa/de/ana/placas"))
     {'source': 'folder', 'data_dir': 'placas', 'seed': 3}
     """
     usual, values = (flat(one.model_dump(mode="json")) for one in (Params(), params))
