@@ -183,8 +183,8 @@ def _timed(build):
 
 def test_a_changed_parameter_changes_the_figures_and_undoing_it_trains_nothing(build, metrics):
     path = build / "prueba" / "metrics.json"
-    changed = _report(build, "--set", "attempts.intento_1.epochs=1", "--until", "11")
-    assert "intento_1: época 1 de 1" in changed.stdout
+    changed = _report(build, "--set", "attempts.intento_1.epochs=4", "--until", "11")
+    assert "intento_1: época 1 de 4" in changed.stdout
     assert json.loads(path.read_text()) != metrics
     undone = _report(build, "--until", "11")
     assert "época" not in undone.stdout

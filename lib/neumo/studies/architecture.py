@@ -39,14 +39,14 @@ def layer_table(model: "keras.Model") -> "pd.DataFrame":
     Returns
     -------
     DataFrame
-        name, type (clase de Keras), description (en español), output_shape (por ejemplo «62 × 62 × 32»),
-        parameters (enteros) y trainable (los que aprende el gradiente).
+        type (clase de Keras), description (en español), output_shape (por ejemplo «62 × 62 × 32»), parameters
+        (enteros) y trainable (los que aprende el gradiente). Sin el nombre de la capa: Keras lo numera según
+        cuántas haya hecho antes el proceso, y la misma red daría otra tabla.
     """
     import pandas as pd
 
     rows = [
         {
-            "name": layer.name,
             "type": type(layer).__name__,
             "description": _TYPES.get(type(layer).__name__, ""),
             "output_shape": " × ".join(str(side) for side in layer.output.shape[1:]),
