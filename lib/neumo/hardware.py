@@ -1,10 +1,5 @@
 """Lo que la máquina sabe hacer y cambia un número: si su procesador multiplica en bfloat16."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 _CPU_INFO = "/proc/cpuinfo"
 
 

@@ -131,6 +131,11 @@ class LotShift(_Model):
     epochs: int | None = _field(10, "épocas de cada red (vacío: las suyas)", ge=1, le=500)
     seeds: _Seeds = _field([0], "semillas", min_length=1)
 
+    def applied(self, experiment: Experiment) -> Experiment:
+        """Devuelve `experiment` con el tamaño y las épocas que aquí se fijen."""
+        fixed = self.model_dump(include={"image_size", "epochs"}, exclude_none=True)
+        return experiment.model_copy(update=fixed)
+
 
 class Explanation(_Model):
     """Mapas de Grad-CAM y atajos (capítulo 15)."""
@@ -289,9 +294,8 @@ class Params(_Model):
         """Los experimentos de los capítulos 12 y 13, con lo que allí se les cambia."""
         for name, side in (("anatomy", self.anatomy.image_size), ("ablation", self.ablation.image_size)):
             yield self.experiment("original").model_copy(update={"name": name, "image_size": side})
-        fixed = self.lot_shift.model_dump(include={"image_size", "epochs"}, exclude_none=True)
         for name in ("reparado", "mejorado"):
-            yield self.experiment(name).model_copy(update=fixed | {"name": f"{name} de lot_shift"})
+            yield self.lot_shift.applied(self.experiment(name)).model_copy(update={"name": f"{name} de lot_shift"})
 
     def resolve(self, experiment: Experiment) -> Experiment:
         """Completa el tamaño de imagen y los canales de `experiment` con los generales, y decide su precisión.

@@ -137,7 +137,10 @@ class Run:
         return [path for several in self.model_files().values() for path in several]
 
     def seal(self, chapter: str) -> dict[str, Any]:
-        """Lee el sello de un capítulo: `parameters`, `versions` y la huella de cada archivo (`files`); vacío si no lo hay."""
+        """Lee el sello de un capítulo: `parameters`, `versions` y la huella de cada archivo (`files`).
+
+        Vacío si no lo hay: lo que escribe la orden `report` antes del primer capítulo ("") no lo tiene nunca.
+        """
         path = self._seal_path(chapter)
         try:
             return json.loads(path.read_bytes()) if path.is_file() else {}
@@ -149,11 +152,10 @@ class Run:
 
     def is_whole(self, name: str) -> bool:
         """Dice si los archivos del artefacto `name` están y son los que escribió su capítulo."""
-        files = self.files(name)
-        known = self.seal(ARTEFACTS[name][1]).get("files", {}) if ARTEFACTS[name][1] else {}
+        files, chapter = self.files(name), ARTEFACTS[name][1]
+        known = self.seal(chapter).get("files", {})
         return all(
-            path.is_file() and (not ARTEFACTS[name][1] or known.get(self._relative(path)) == file_digest(path))
-            for path in files
+            path.is_file() and (not chapter or known.get(self._relative(path)) == file_digest(path)) for path in files
         )
 
     def _relative(self, path: Path) -> str:
@@ -204,7 +206,7 @@ class Run:
         return _decode(self.path(name).read_bytes(), self.path(name).suffix)
 
     def _check_parameters(self, name: str) -> None:
-        made_with = self.seal(ARTEFACTS[name][1]).get("parameters", {}) if ARTEFACTS[name][1] else {}
+        made_with = self.seal(ARTEFACTS[name][1]).get("parameters", {})
         values = self.params.model_dump(mode="json")
         # Cuenta lo que usa este cuaderno, de qué imágenes se habla y lo que traían los artefactos ya leídos.
         known = self._inherited | {key: values[key] for key in (*_IMAGES, *self.used)}

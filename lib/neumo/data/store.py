@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import itertools
@@ -88,11 +89,14 @@ def image_sets(run: "Run") -> Callable[..., ImageSet]:
         general de los parámetros.
     """
 
-    def image_set(partition: str, *, image_size: int | None = None) -> ImageSet:
+    @functools.cache
+    def whole(size: int) -> ImageSet:
         table = run.load("partition")
         kept = table[table["partition"] != ""]
-        size = image_size or run.params.image_size
-        return load(kept, run.images_folder, image_size=size, cache=run.cache).partition(partition)
+        return load(kept, run.images_folder, image_size=size, cache=run.cache)
+
+    def image_set(partition: str, *, image_size: int | None = None) -> ImageSet:
+        return whole(image_size or run.params.image_size).partition(partition)
 
     return image_set
 
@@ -124,8 +128,7 @@ def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: s
     if table.empty:
         raise NeumoError("No queda ninguna imagen legible que decodificar: vea las exclusiones del capítulo 03.")
     table = table.reset_index(drop=True)
-    unique = table.drop_duplicates("sha256").sort_values("sha256")
-    told = hashlib.sha256("".join(unique["sha256"]).encode()).hexdigest()
+    unique, told = distinct(table)
     key = {"image_size": image_size, "images": told}
     files = [Path(folder) / path for path in unique["path"]]
     stored = cached(
@@ -138,6 +141,12 @@ def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: s
     images = np.load(stored / "images.npy", mmap_mode="r")
     rows = np.searchsorted(unique["sha256"].to_numpy(dtype=str), table["sha256"].to_numpy(dtype=str))
     return ImageSet(table, images, rows)
+
+
+def distinct(table: "pd.DataFrame") -> tuple["pd.DataFrame", str]:
+    """Devuelve una fila por contenido (`sha256`), en el orden de este, y el resumen de todos."""
+    unique = table.drop_duplicates("sha256").sort_values("sha256")
+    return unique, hashlib.sha256("".join(unique["sha256"]).encode()).hexdigest()
 
 
 def decode_grey(source: str | Path | bytes, image_size: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Integridad, tamaño, modo y copias de las imágenes. Nada se borra: lo que queda fuera lo dice, con su motivo."""
 
-import hashlib
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo.cache import cached_tables
-from neumo.data.store import to_grey
+from neumo.data.store import distinct, to_grey
 from neumo.words import CLASSES
 
 if TYPE_CHECKING:
@@ -114,10 +113,9 @@ def count_flags(table: "pd.DataFrame", flags: Sequence[str], *, by: str) -> "pd.
 
 
 def _measurements(manifest: "pd.DataFrame", folder: Path, cache: str | Path | None) -> "pd.DataFrame":
-    unique = manifest.drop_duplicates("sha256").sort_values("sha256")
+    unique, told = distinct(manifest)
     if cache is None:
         return _measure_all(unique, folder)
-    told = hashlib.sha256("".join(unique["sha256"]).encode()).hexdigest()
     stored = cached_tables(
         cache, "inspect", {"images": told}, lambda: {"measures": _measure_all(unique, folder)}, code=__name__
     )

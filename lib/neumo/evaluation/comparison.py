@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.evaluation.intervals import TAILS, bootstrap, intervals
-from neumo.evaluation.metrics import argmax_decision, probability
-from neumo.evaluation.predictions import ENSEMBLE, by_seed, joint_logit
+from neumo.evaluation.metrics import probability
+from neumo.evaluation.predictions import ENSEMBLE, argmax_read, by_seed, joint_logit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +45,7 @@ def intervals_by_model(
         cut = (threshold or {}).get(model, 0.5)
         for name, z in ((model, logits), (model + ENSEMBLE, joint_logit(logits)[:, None])):
             prob = probability(z)
-            argmax = (decisions or {}).get(model) == "argmax"
-            y_pred = np.column_stack([argmax_decision(p) for p in prob.T]) if argmax else None
+            y_pred = argmax_read(model, prob, decisions)
             known = {"groups": images["group"], "threshold": cut, "y_pred": y_pred, "logits": z, **options}
             identity = {"model": name, "partition": images["partition"][0], "seeds": z.shape[1]}
             tables.append(intervals(images["y_true"], prob, **known).assign(**identity))
@@ -121,7 +120,7 @@ def paired_differences(
     Returns
     -------
     DataFrame
-        `pair` y las columnas de `evaluation.paired_difference`.
+        `pair` y las columnas de `paired_difference`.
     """
     import pandas as pd
 
@@ -129,8 +128,7 @@ def paired_differences(
     for model in dict.fromkeys(predictions["model"]):
         images, logits = by_seed(predictions, model)
         prob = probability(logits)
-        argmax = decisions.get(model) == "argmax"
-        decided = argmax_decision(prob.T.reshape(-1)).reshape(prob.T.shape).T if argmax else None
+        decided = argmax_read(model, prob, decisions)
         cut = threshold.get(model, 0.5)
         known[model] = prob, (prob >= cut).astype(np.int8) if decided is None else decided
     options = {"groups": images["group"], "resamples": resamples, "seed": seed}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.evaluation.metrics import Scores, argmax_decision, as_scores, as_vector, probability, ranking
-from neumo.evaluation.predictions import ENSEMBLE
+from neumo.evaluation.metrics import Scores, as_scores, as_vector, probability, ranking
+from neumo.evaluation.predictions import argmax_read
 from neumo.words import CLASSES
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def diagnose(
         argmax = _argmax(scores) if y_pred is not None else None
         found = [argmax, _batchnorm_lag(scores, batch), _saturated(scores, z)]
         if np.isfinite(scores.prob).all():
-            constant = _constant(scores, z)
-            found += [constant] if constant else [_inverted(scores), _shuffled(scores)]
+            order = _auc_and_error(scores)
+            constant = _constant(scores, z, *order)
+            found += [constant] if constant else [_inverted(scores, *order), _shuffled(scores, *order)]
     return [finding for finding in found if finding]
 
 
@@ -72,8 +73,7 @@ def diagnose_all(predictions: "pd.DataFrame", *, decisions: Mapping[str, str] | 
     found: dict[tuple[str, str], list[Finding]] = {}
     for (model, _, _), part in predictions.groupby(["model", "seed", "partition"], sort=False):
         prob = probability(part["logit"])
-        argmax = (decisions or {}).get(model.removesuffix(ENSEMBLE)) == "argmax"
-        y_pred = argmax_decision(prob) if argmax else None
+        y_pred = argmax_read(model, prob, decisions)
         for finding in diagnose(part["y_true"], prob, y_pred=y_pred, logits=part["logit"]):
             found.setdefault((model, finding.code), []).append(finding)
     seeds = predictions.groupby("model")["seed"].nunique()
@@ -147,11 +147,10 @@ def _saturated(s: Scores, z: np.ndarray | None) -> Finding | None:
     return Finding("saturated", message, evidence)
 
 
-def _constant(s: Scores, z: np.ndarray | None) -> Finding | None:
+def _constant(s: Scores, z: np.ndarray | None, auc: float, error: float) -> Finding | None:
     spread = float(np.ptp(s.prob if z is None else z))
     mean, share = float(s.prob.mean()), float(s.y.mean())
     side = int(mean >= 0.5)
-    auc, error = _auc_and_error(s)
     # Un clasificador flojo y honrado puede decir siempre la mayoría. Uno roto ordena bien y aun así dice siempre lo
     # mismo, o anuncia mucha más certeza de la que da la proporción de esa clase.
     other, announced = (1 - share, 1 - mean) if side else (share, mean)
@@ -176,8 +175,7 @@ def _auc_and_error(s: Scores) -> tuple[float, float]:
     return float(auc[0]), float(np.sqrt((len(s.y) + 1) / (12 * positives * negatives)))
 
 
-def _inverted(s: Scores) -> Finding | None:
-    auc, error = _auc_and_error(s)
+def _inverted(s: Scores, auc: float, error: float) -> Finding | None:
     agreement = float(np.mean(s.pred == (s.prob >= 0.5)))
     opposite = 0 < s.pred.mean() < 1 and agreement < 0.2
     if not opposite and (auc > 0.4 or auc > 0.5 - 3 * error):
@@ -189,8 +187,7 @@ def _inverted(s: Scores) -> Finding | None:
     return Finding("inverted", message, {"auc": auc, "standard_error": error, "agreement": agreement})
 
 
-def _shuffled(s: Scores) -> Finding | None:
-    auc, error = _auc_and_error(s)
+def _shuffled(s: Scores, auc: float, error: float) -> Finding | None:
     decided = s.prob >= 0.5
     announced, actual = float(np.maximum(s.prob, 1 - s.prob).mean()), float(np.mean(decided == (s.y == 1)))
     gap = announced - actual

@@ -196,9 +196,8 @@ def mean_interval(
     sample = np.asarray(values, dtype=float)
     if not len(sample):
         return np.nan, np.nan, np.nan
-    names, group = np.unique(np.arange(len(sample)) if groups is None else groups, return_inverse=True)
-    sums, counts = np.bincount(group, sample), np.bincount(group)
-    draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
-    means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
+    group, number = group_index(groups, len(sample))
+    drawn = resample(number, resamples, seed)
+    means = (drawn @ np.bincount(group, sample)) / (drawn @ np.bincount(group))
+    low, high = np.quantile(means, TAILS)
     return float(sample.mean()), float(low), float(high)

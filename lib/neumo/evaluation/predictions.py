@@ -45,12 +45,19 @@ def metrics_table(
         prob, base = probability(part["logit"]), model.removesuffix(ENSEMBLE)
         rule = (decisions or {}).get(base, "threshold")
         cut = (threshold or {}).get(base, 0.5)
-        y_pred = argmax_decision(prob) if rule == "argmax" else None
+        y_pred = argmax_read(model, prob, decisions)
         measured = binary_metrics(part["y_true"], prob, threshold=cut, y_pred=y_pred, logits=part["logit"])
         patients = part["group"].nunique() if "group" in part else len(part)
         identity = {"model": model, "seed": seed, "partition": partition, "patients": patients}
         rows.append({**identity, "decision": rule, **measured})
     return pd.DataFrame(rows)
+
+
+def argmax_read(model: str, prob: np.ndarray, decisions: Mapping[str, str] | None) -> np.ndarray | None:
+    """Decide, con la forma de `prob`, lo que un modelo que `decisions` lee con arg-max; `None` si se lee con umbral."""
+    if (decisions or {}).get(model.removesuffix(ENSEMBLE)) != "argmax":
+        return None
+    return argmax_decision(prob).reshape(prob.shape)
 
 
 def seed_summary(metrics: "pd.DataFrame", *, names: Iterable[str] = tuple(METRICS)) -> "pd.DataFrame":

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neumo.figures.style import CLASS_COLOURS, new_axes, new_grid
 from neumo.words import DATA
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-from neumo.figures.style import CLASS_COLOURS, new_axes, new_grid
 
 
 def class_counts(tables: "Mapping[str, pd.DataFrame]") -> np.ndarray:

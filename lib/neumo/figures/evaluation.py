@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neumo.figures.style import CLASS_COLOURS, DOTS, GREY, NORMAL, SERIES, new_axes, new_grid, spread
+from neumo.words import METRICS
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-from neumo.figures.style import CLASS_COLOURS, DOTS, GREY, NORMAL, SERIES, new_axes, new_grid, spread
-from neumo.words import METRICS
 
 _PAIR = {"palette": [*reversed(CLASS_COLOURS.values())], "dashes": False}  # una cifra de cada clase
 _NOTE = {"color": GREY, "fontsize": 8.5}

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neumo.figures.style import ACCENT, DOTS, GREY, NORMAL, new_axes, new_grid, spread
+from neumo.words import rate_text
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-from neumo.figures.style import ACCENT, DOTS, GREY, NORMAL, new_axes, new_grid, spread
-from neumo.words import rate_text
 
 RULE_NAMES = {"valley": "valle", "steep": "pendiente", "minimum": "mínimo / 10", "slide": "regla corrida"}
 _LAYER_STYLE = {  # nombre corto y color

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neumo.figures.style import ACCENT, CLASS_COLOURS, DOTS, GREY, NORMAL, SERIES, blend, new_axes, new_grid
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-from neumo.figures.style import ACCENT, CLASS_COLOURS, DOTS, GREY, NORMAL, SERIES, blend, new_axes, new_grid
 
 
 def heat_maps(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from neumo.data.store import ImageSet
-    from neumo.params import Augmentation
+    from neumo.params import Augmentation, Experiment
 
 DRAWS = (
     "rotation",
@@ -384,6 +384,21 @@ def train_generator(
     """Construye el generador de entrenamiento: barajado y, si se pide, con aumento de datos."""
     return image_generator(
         image_set, batch_size=batch_size, seed=seed, augmentation=augmentation, shuffle=True, **options
+    )
+
+
+def experiment_generator(
+    experiment: "Experiment", image_set: "ImageSet", *, seed: int, first_epoch: int = 0, epochs: int = 1
+) -> "tf.data.Dataset":
+    """Construye el generador de entrenamiento de un experimento: su lote, sus canales y su aumento."""
+    return train_generator(
+        image_set,
+        batch_size=experiment.batch_size,
+        seed=seed,
+        channels=experiment.channels,
+        augmentation=experiment.augmentation,
+        first_epoch=first_epoch,
+        epochs=epochs,
     )
 
 

@@ -255,7 +255,7 @@ def _measure(experiment: "Experiment", train_set: "ImageSet", *, settings: "LrFi
     import tensorflow as tf
 
     from neumo.learning import networks, training
-    from neumo.learning.batches import train_generator
+    from neumo.learning.batches import experiment_generator
 
     tf.config.experimental.enable_op_determinism()
 
@@ -265,13 +265,6 @@ def _measure(experiment: "Experiment", train_set: "ImageSet", *, settings: "LrFi
 
     finder = LearningRateFinder(build, **settings.model_dump(exclude={"repeats"}))
     epochs = math.ceil(settings.steps * experiment.batch_size / len(train_set))
-    batches = train_generator(
-        train_set,
-        batch_size=experiment.batch_size,
-        seed=seed,
-        channels=experiment.channels,
-        augmentation=experiment.augmentation,
-        epochs=epochs,
-    )
+    batches = experiment_generator(experiment, train_set, seed=seed, epochs=epochs)
     weights = training.class_weights(train_set.labels) if experiment.class_weight else None
     return finder.run(batches, seed=seed, class_weight=weights)

@@ -176,7 +176,7 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
     import keras
 
     from neumo.learning import networks
-    from neumo.learning.batches import train_generator, val_generator
+    from neumo.learning.batches import experiment_generator, val_generator
 
     if (folder / "history.json").is_file():  # se interrumpió al retirar los puntos de control
         _retire_checkpoints(folder)
@@ -190,28 +190,22 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
     else:
         model = networks.build(experiment, experiment.image_size, experiment.channels)
         compile_model(model, experiment, steps_per_epoch=steps)
-    shared = {"batch_size": experiment.batch_size, "seed": seed, "channels": experiment.channels}
-    batches = train_generator(
-        train_set,
-        **shared,
-        augmentation=experiment.augmentation,
-        first_epoch=len(history),
-        epochs=experiment.epochs - len(history),
-    )
+    left = {"first_epoch": len(history), "epochs": experiment.epochs - len(history)}
+    batches = experiment_generator(experiment, train_set, seed=seed, **left)
     if len(history) < experiment.epochs:
         model.fit(
             batches,
             epochs=experiment.epochs,
             initial_epoch=len(history),
             steps_per_epoch=steps,
-            validation_data=val_generator(val_set, **shared | {"batch_size": 128}),
+            validation_data=val_generator(val_set, batch_size=128, channels=experiment.channels),
             class_weight=class_weights(train_set.labels) if experiment.class_weight else None,
             shuffle=False,  # el generador ya baraja, según la época
             callbacks=[_checkpoint_callback(folder, history, experiment, seed)],
             verbose=0,
         )
     if experiment.recompute_batchnorm:
-        recompute_batchnorm(model, train_generator(train_set, **shared, augmentation=experiment.augmentation))
+        recompute_batchnorm(model, experiment_generator(experiment, train_set, seed=seed))
     _inference_model(model, experiment).save(folder / "model.keras")
     write_atomically(folder / "history.json", json.dumps(history).encode())
     _retire_checkpoints(folder)

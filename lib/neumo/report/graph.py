@@ -14,7 +14,7 @@ from neumo.modules import closure, digest, modules_digest
 from neumo.report.chapters import Chapter, read_chapters
 from neumo.report.console import announce_duration, progress_shown, reporter
 from neumo.report.execute import execute_chapter
-from neumo.run import ARTEFACTS, Run, file_digest, inherited_parameters, versions
+from neumo.run import Run, file_digest, inherited_parameters, versions
 
 _TEMPLATE = Path(__file__).with_name("template")
 
@@ -93,7 +93,7 @@ def determined_by(chapter: Chapter, run: Run) -> dict[str, Any]:
     return {
         "cells": chapter.cells,
         "parameters": {name: values[name] for name in chapter.uses},
-        "inherited": inherited_parameters(run, [name for name in chapter.reads if ARTEFACTS[name][1]]),
+        "inherited": inherited_parameters(run, chapter.reads),
         "modules": modules_digest(chapter.modules),
         "versions": versions(),
         "bfloat16": has_bfloat16() if trains else None,
@@ -104,8 +104,9 @@ def _unchanged(describe: Callable[[], Any]) -> Callable:
     """`uptodate` de doit que compara un valor calculado cuando le toca a la tarea, hechas ya las anteriores."""
 
     def uptodate(task: Any, values: dict) -> bool:
-        task.value_savers.append(lambda: {"determined": digest(describe())})
-        return values.get("determined") == digest(describe())
+        determined = digest(describe())
+        task.value_savers.append(lambda: {"determined": determined})
+        return values.get("determined") == determined
 
     return uptodate
 

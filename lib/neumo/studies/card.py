@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from neumo.evaluation.intervals import intervals, subgroup_metrics
 from neumo.evaluation.predictions import by_seed, joint_logit, joint_probability
-from neumo.words import METRICS, PARTITIONS, brackets
+from neumo.words import CLASSES, METRICS, PARTITIONS, brackets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ def results(scores: "pd.DataFrame", *, threshold: float, resamples: int, seed: i
     y, prob = scores["y_true"], scores["probability"]
     options = {"groups": scores["group"], "threshold": threshold, "resamples": resamples, "seed": seed}
     names = ("balanced_accuracy", "sensitivity", "specificity", "auc", "brier")
-    kinds = [kind or ("PNEUMONIA" if label else "NORMAL") for kind, label in zip(scores["subtype"], y, strict=True)]
+    kinds = [kind or CLASSES[label] for kind, label in zip(scores["subtype"], y, strict=True)]
     return intervals(y, prob, metrics=names, **options), subgroup_metrics(y, prob, kinds, **options)
 
 

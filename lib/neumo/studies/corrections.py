@@ -11,6 +11,7 @@ import numpy as np
 from neumo import references
 from neumo.errors import NeumoError
 from neumo.evaluation.predictions import metrics_table
+from neumo.studies.experiments import recomputed_logits
 from neumo.words import difference_text, with_spread
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from neumo.data.store import ImageSet
     from neumo.params import Experiment, LotShift
-from neumo.studies.experiments import recomputed_logits
 
 LABELS = {
     "base": "la red original",
@@ -192,8 +192,7 @@ def effects_table(effects: "pd.DataFrame", *, claims: dict[str, str]) -> "pd.Dat
 
 def lot_shift_recipes(experiments: Sequence["Experiment"], settings: "LotShift") -> list["Experiment"]:
     """Lleva los experimentos que se leen con umbral al tamaño y las épocas de `lot_shift`, si los fija."""
-    fixed = settings.model_dump(include={"image_size", "epochs"}, exclude_none=True)
-    return [e.model_copy(update=fixed) for e in experiments if e.decision == "threshold"]
+    return [settings.applied(e) for e in experiments if e.decision == "threshold"]
 
 
 def lot_shift_table(predictions: "pd.DataFrame") -> "pd.DataFrame":

@@ -60,16 +60,9 @@ def fresh_model(experiment: "Experiment", seed: int) -> "keras.Model":
 
 def fit_batches(experiment: "Experiment", train_set: "ImageSet", seed: int, epochs: int) -> dict:
     """Devuelve los argumentos de `fit`: lotes de entrenamiento y sus épocas."""
-    from neumo.learning.batches import train_generator
+    from neumo.learning.batches import experiment_generator
 
-    batches = train_generator(
-        train_set,
-        batch_size=experiment.batch_size,
-        seed=seed,
-        channels=experiment.channels,
-        augmentation=experiment.augmentation,
-        epochs=epochs,
-    )
+    batches = experiment_generator(experiment, train_set, seed=seed, epochs=epochs)
     return {"x": batches, "epochs": epochs, "steps_per_epoch": len(batches) // epochs, "shuffle": False, "verbose": 0}
 
 
@@ -192,7 +185,7 @@ def _measure_lag(
     import pandas as pd
 
     from neumo.learning import training
-    from neumo.learning.batches import draw_order
+    from neumo.learning.batches import draw_order, experiment_generator
 
     model = fresh_model(experiment.model_copy(update={"batchnorm_momentum": 0.0}), seed)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -217,7 +210,7 @@ def _measure_lag(
             announce(f"anatomía: normalización, época {epoch + 1} de {epochs}")
 
     model.fit(**fit_batches(experiment, train_set, seed, epochs), callbacks=[Tracker()])
-    training.recompute_batchnorm(model, fit_batches(experiment, train_set, seed, 1)["x"])
+    training.recompute_batchnorm(model, experiment_generator(experiment, train_set, seed=seed))
     tables.append(evaluate("recomputed", epochs))
     told = [_variances(index, values, momenta) for index, values in enumerate(variances, start=1)]
     return {"logits": pd.concat(tables), "variances": pd.concat(told)}
@@ -353,10 +346,11 @@ def recomputed_logits(done: "Training", train_set: "ImageSet", val_set: "ImageSe
     import pandas as pd
 
     def measure() -> dict[str, "pd.DataFrame"]:
-        from neumo.learning import training
+        from neumo.learning.batches import experiment_generator
+        from neumo.learning.training import recompute_batchnorm
 
         model = load_network(done.model_path)
-        training.recompute_batchnorm(model, fit_batches(done.experiment, train_set, done.seed, 1)["x"])
+        recompute_batchnorm(model, experiment_generator(done.experiment, train_set, seed=done.seed))
         return {"logits": pd.DataFrame({"logit": predict_logits(model, val_set.pixels())})}
 
     key = experiment_key(done.experiment, train_set, val_set, seed=done.seed, training=done.folder.name)

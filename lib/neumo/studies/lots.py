@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neumo.data.split import draw
 from neumo.errors import NeumoError
 
 if TYPE_CHECKING:
     import pandas as pd
-from neumo.data.split import draw
 
 LOTS = ("IM", "NORMAL2")
 """Los lotes de adquisición en que vienen las radiografías normales, por el comienzo del nombre del archivo."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo.cache import cached, cached_tables
+from neumo.evaluation.intervals import mean_interval
+from neumo.learning.grad_cam import grad_cam
+from neumo.learning.inference import input_size, load_network
 from neumo.learning.networks import leaf_layers
 from neumo.progress import announce
 from neumo.run import file_digest
@@ -17,9 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from neumo.data.store import ImageSet
-from neumo.evaluation.intervals import mean_interval
-from neumo.learning.grad_cam import grad_cam
-from neumo.learning.inference import input_size, load_network
 
 PASSES = 0.5
 """Correlación con la red barajada por debajo de la cual se admite que el mapa depende de los pesos; fijada de antemano."""

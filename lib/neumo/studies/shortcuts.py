@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.words import with_interval
+from neumo.words import CLASSES, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,8 +152,7 @@ def shortcut_use(features: "pd.DataFrame", predictions: "pd.DataFrame") -> "pd.D
     y = predictions["y_true"].to_numpy()
     table = features.reset_index(drop=True).assign(logit=predictions["logit"].to_numpy())
     columns = {
-        name: table[y == label].corr(method="spearman")["logit"].drop("logit")
-        for label, name in enumerate(("NORMAL", "PNEUMONIA"))
+        name: table[y == label].corr(method="spearman")["logit"].drop("logit") for label, name in enumerate(CLASSES)
     }
     return pd.DataFrame(columns).rename_axis("feature").reset_index()
 
