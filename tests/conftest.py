@@ -1,12 +1,15 @@
-"""Un Chromium de verdad para todas las pruebas que miran lo que ve una persona."""
+"""Lo que comparten las pruebas: un Chromium de verdad para lo que ve una persona, y figuras sin pantalla."""
 
 import os
 import shutil
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
+from matplotlib import pyplot as plt
 from playwright.sync_api import sync_playwright
 
+mpl.use("Agg")
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-quic",
@@ -42,3 +45,10 @@ def axe():
         return [(item["id"], item["nodes"][0]["html"]) for item in found]
 
     return violations
+
+
+@pytest.fixture
+def close_figures():
+    """Cierra al acabar las figuras que la prueba haya dejado abiertas."""
+    yield
+    plt.close("all")

@@ -2,16 +2,13 @@
 
 from pathlib import Path
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from neumo.report import display
-
-mpl.use("agg")
-import matplotlib.pyplot as plt
 
 HOSTILE = 'person1_<script>alert("x")</script>_&.jpeg'
 

@@ -1,6 +1,5 @@
 import io
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,8 +8,6 @@ from PIL import Image
 
 from neumo.params import Augmentation
 from neumo.teaching import explorers
-
-mpl.use("agg")
 
 Y = np.array([0, 0, 0, 1, 1, 1])
 PROB = np.array([0.1, 0.3, 0.8, 0.2, 0.6, 0.9])

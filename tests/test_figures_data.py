@@ -5,17 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
 from neumo.figures import data as figures
 from neumo.figures.style import CLASS_COLOURS, NORMAL, PNEUMONIA
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def test_class_counts_write_every_count_in_a_panel_per_table():

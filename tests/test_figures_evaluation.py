@@ -5,9 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
+from figure_texts import legend, texts
 from neumo.evaluation.calibration import reliability_table
 from neumo.evaluation.intervals import intervals
 from neumo.evaluation.metrics import confusion, probability
@@ -15,19 +13,7 @@ from neumo.evaluation.thresholds import curve_band, operating_points, pr_table, 
 from neumo.figures import evaluation as figures
 from neumo.figures.style import SERIES
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
-
-
-def legend(ax):
-    return [text.get_text() for text in ax.get_legend().texts]
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 @pytest.fixture

@@ -5,21 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
+from figure_texts import texts
 from neumo.figures.learning import learning_curves, lr_curve, lr_repeat, network
 from neumo.learning import lr_rules
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 @pytest.fixture

@@ -1,24 +1,13 @@
 """Las figuras de los capítulos 12, 13 y 15: se miran textos, límites y puntos de lo dibujado, no píxeles."""
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 
-mpl.use("Agg")
-from matplotlib import pyplot as plt
-
+from figure_texts import legend
 from neumo.figures.studies import ablation, batchnorm_modes, batchnorm_variances, cascade, heat_maps, logit_spread
 
-
-@pytest.fixture(autouse=True)
-def close_figures():
-    yield
-    plt.close("all")
-
-
-def legend(ax):
-    return [text.get_text() for text in ax.get_legend().texts]
+pytestmark = pytest.mark.usefixtures("close_figures")
 
 
 def test_heat_maps_put_every_model_beside_its_radiograph():
