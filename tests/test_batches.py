@@ -164,3 +164,32 @@ def test_shapes_range_order_and_cardinality(image_set):
     expected = np.repeat(image_set.images[image_set.rows[:4], ..., None], 3, axis=-1) / 255
     np.testing.assert_allclose(images[0], expected, rtol=1e-6)
     assert labels[0].numpy().tolist() == [[0], [1], [1], [0]]
+
+
+@given(area=st.floats(0, 1), ratio=st.floats(0, 1), y=st.floats(0, 1), x=st.floats(0, 1), least=st.floats(0.05, 1))
+def test_crop_is_torchvisions_resized_crop_of_its_rectangle(area, ratio, y, x, least):
+    crop = OFF.model_copy(update={"crop_area": least})
+    drawn = still(crop_area=area, crop_ratio=ratio, crop_y=y, crop_x=x)
+    matrix = affine_matrices(drawn, crop, SIZE, source_size=2 * SIZE)[0]
+    # A mano: RandomResizedCrop da (i, j, h, w) en la imagen de origen, y resized_crop la lleva a SIZE × SIZE.
+    area, ratio, y, x = (float(np.float32(value)) for value in (area, ratio, y, x))
+    wanted, shape = least + (1 - least) * area, (4 / 3) ** (2 * ratio - 1)
+    width, height = (min(np.sqrt(wanted * r), 1) * 2 * SIZE for r in (shape, 1 / shape))
+    i, j = y * (2 * SIZE - height), x * (2 * SIZE - width)
+    for column, row in ((0, 0), (SIZE - 1, 0), (5, SIZE - 1)):
+        expected = (j + (column + 0.5) * width / SIZE - 0.5, i + (row + 0.5) * height / SIZE - 0.5)
+        np.testing.assert_allclose((matrix @ (column, row, 1))[:2], expected, atol=1e-4)
+    assert -1e-4 <= i <= i + height <= 2 * SIZE + 1e-4  # nunca sale de la imagen
+    assert -1e-4 <= j <= j + width <= 2 * SIZE + 1e-4
+
+
+def test_images_of_twice_the_side_are_reduced_in_the_same_warp(image_set):
+    batches = image_generator(image_set, batch_size=10, augmentation=OFF, image_size=SIZE // 2)
+    images, _ = next(iter(batches))
+    pairs = image_set.images[image_set.rows].astype(np.float32).reshape(10, SIZE // 2, 2, SIZE // 2, 2)
+    np.testing.assert_allclose(images[..., 0], pairs.mean(axis=(2, 4)), atol=1e-2)
+
+
+def test_the_crop_draws_leave_the_others_where_they_were():
+    old = np.random.default_rng([7, 3, 2]).random((5, DRAWS.index("crop_area")), dtype=np.float32)
+    np.testing.assert_array_equal(draw_uniform(5, seed=7, epoch=3)[:, : DRAWS.index("crop_area")], old)

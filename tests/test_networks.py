@@ -53,18 +53,21 @@ def test_logits_and_views_are_consistent_with_probability():
     images = pixels().astype(np.float32)
     logits = networks.logit_model(model)(images).numpy()
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), model(images), atol=1e-6)
-    views = networks.with_views(model)
+    views = networks.with_views(model, 6)
     np.testing.assert_allclose(views(images), views(images[:, :, ::-1]), atol=1e-6)
     np.testing.assert_allclose(networks.one_view_logits(views)(images), logits, atol=1e-6)
     # De lejos o de cerca, un gris liso es el mismo gris: las seis vistas coinciden con una.
     flat = np.full_like(images, 90)
     np.testing.assert_allclose(networks.logit_model(views)(flat), networks.logit_model(model)(flat), atol=1e-4)
+    two = networks.with_views(model, 2)
+    mirrored = networks.logit_model(model)(images[:, :, ::-1]).numpy()
+    np.testing.assert_allclose(networks.logit_model(two)(images), (logits + mirrored) / 2, atol=1e-5)
     assert np.abs(networks.logit_model(views)(images) - logits).max() > 1e-4
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # de Keras, al guardar
 def test_saved_file_works_alone_in_another_process(tmp_path):
-    model = networks.with_views(networks.build(Experiment(network="residual", width=8), 32, 1))
+    model = networks.with_views(networks.build(Experiment(network="residual", width=8), 32, 1), 6)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "pixels.npy", pixels())
     code = (

@@ -33,7 +33,7 @@ def run(tmp_path_factory):
         experiment = Params().repaired.model_copy(update={"network": network, "width": 4, "name": name})
         path = folder.parent / f"{name}{seed}.keras"
         network = networks.build(experiment, SIZE, 1)
-        (networks.with_views(network) if seed else network).save(path)
+        (networks.with_views(network, 6 if seed else 1)).save(path)
         trainings.append(SimpleNamespace(experiment=experiment, seed=seed, model_path=path))
     run = Run(folder=folder, params=Params(final_models=["mejorado", "original"], final_seeds=[0, 1]))
     chosen = {"model": "mejorado", "seeds": [0, 1], "threshold": 0.5, "temperature": {"mejorado": 2.0}}

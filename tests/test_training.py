@@ -157,7 +157,7 @@ def test_recomputed_statistics_reach_nested_networks():
 
     from neumo.learning.networks import build, leaf_layers, with_views
 
-    model = with_views(build(EXPERIMENT, 24, 1))
+    model = with_views(build(EXPERIMENT, 24, 1), 6)
     recompute_batchnorm(model, [(np.full((4, 24, 24, 1), 90.0), None)])
     means = [x.moving_mean for x in leaf_layers(model) if isinstance(x, keras.layers.BatchNormalization)]
     assert len(means) == 3

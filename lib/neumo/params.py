@@ -56,6 +56,8 @@ class Augmentation(_Model):
     noise_stddev: float = _field(0.0, "ruido gaussiano, fracción de 255", ge=0, lt=1)
     spectrum_range: float = _field(0.0, "mezcla del espectro con otra imagen del lote, de 0 a 1", ge=0, le=1)
     cutout_fraction: float = _field(0.0, "lado del parche borrado, fracción de la imagen", ge=0, lt=1)
+    crop_area: float = _field(0.0, "recorte al azar: su área mínima, fracción de la imagen (0: ninguno)", ge=0, le=1)
+    crop_ratio: float = _field(4 / 3, "recorte al azar: proporción entre lados, en [1/r, r]", ge=1, le=4)
 
 
 class Experiment(_Model):
@@ -80,8 +82,14 @@ class Experiment(_Model):
     label_smoothing: float = _field(0.0, "suavizado de etiquetas", ge=0, lt=0.5)
     precision: Literal["float32", "bfloat16", "auto"] = _field("float32", "precisión del cálculo")
     width: int = _field(16, "filtros del primer bloque de la red residual", ge=4, le=128)
-    test_time_augmentation: bool = _field(False, "predice con seis vistas: tres escalas y sus espejos")
+    source_scale: Literal[1, 2, 3, 4] = _field(1, "aumenta desde imágenes de tantas veces el lado de la red")
+    views: Literal[1, 2, 6] = _field(1, "vistas al predecir: 2, la imagen y su espejo; 6, además más cerca y más lejos")
     decision: Literal["threshold", "argmax"] = _field("threshold", "cómo se lee la salida")
+
+    @property
+    def source_size(self) -> int:
+        """Lado, en píxeles, de las imágenes de entrenamiento antes de aumentarlas (con `image_size` resuelto)."""
+        return (self.image_size or 0) * self.source_scale
 
 
 class LrFinder(_Model):
@@ -157,7 +165,7 @@ _ROBUST = {"rotation_range": 10.0, "width_shift_range": 0.1, "height_shift_range
 _ROBUST |= {"gamma_range": 0.5, "brightness_range": 0.1, "spectrum_range": 1.0}
 _IMPROVED = {"network": "residual", "image_size": 64, "width": 16, "dropout": 0.3, "batchnorm_momentum": 0.9}
 _IMPROVED |= {"learning_rate": 0.003, "schedule": "cosine", "warmup_epochs": 1.0, "epochs": 12}
-_IMPROVED |= {"class_weight": True, "precision": "auto", "test_time_augmentation": True, "augmentation": _ROBUST}
+_IMPROVED |= {"class_weight": True, "precision": "auto", "views": 6, "augmentation": _ROBUST}
 
 _Final = Literal["original", "reparado", "mejorado"]
 _SHARED = ("image_size", "channels")

@@ -30,8 +30,13 @@ DRAWS = (
     "noise_seed",
     "cutout_y",
     "cutout_x",
+    "crop_area",
+    "crop_ratio",
+    "crop_y",
+    "crop_x",
 )
 """Lo que se sortea por imagen: una columna de números uniformes en [0, 1) para cada nombre."""
+_CROP = ("crop_area", "crop_ratio", "crop_y", "crop_x")
 
 
 def draw_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
@@ -48,14 +53,20 @@ def draw_order(count: int, *, seed: int, epoch: int) -> np.ndarray:
 def draw_uniform(count: int, *, seed: int, epoch: int) -> np.ndarray:
     """Sortea los números uniformes de una época, una fila por imagen y una columna por nombre de `DRAWS`.
 
-    La fila es la de la imagen en su conjunto, no la de su turno: barajar no cambia lo que le toca.
+    La fila es la de la imagen en su conjunto, no la de su turno: barajar no cambia lo que le toca. Los del recorte salen
+    de otro sorteo: añadirlos no movió los demás.
 
     Examples
     --------
     >>> draw_uniform(4, seed=7, epoch=0).shape == (4, len(DRAWS))
     True
     """
-    return np.random.default_rng([seed, epoch, 2]).random((count, len(DRAWS)), dtype=np.float32)
+    columns = (len(DRAWS) - len(_CROP), len(_CROP))
+    parts = [
+        np.random.default_rng([seed, epoch, stream]).random((count, width), dtype=np.float32)
+        for stream, width in zip((2, 3), columns, strict=True)
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def _column(uniform: np.ndarray, name: str) -> np.ndarray:
@@ -71,8 +82,24 @@ def _stack(rows: list[list[Any]]) -> np.ndarray:
     return np.stack(flat, axis=-1).reshape(*flat[0].shape, 3, 3)
 
 
-def affine_matrices(uniform: np.ndarray, augmentation: "Augmentation", size: int) -> np.ndarray:
-    """Compone giro, desplazamientos, cizallamiento, zoom y volteo en una sola matriz por imagen.
+def _crop_matrices(uniform: np.ndarray, augmentation: "Augmentation", size: int) -> np.ndarray:
+    """Matrices que llevan la salida a un rectángulo al azar de la imagen (recorte con cambio de tamaño).
+
+    Área uniforme entre `crop_area` y 1 y proporción log-uniforme, como el `RandomResizedCrop` de torchvision; este
+    repite el sorteo si un lado no cabe, y aquí ese lado es el de la imagen: así no hay sorteos de más.
+    """
+    area = augmentation.crop_area + (1 - augmentation.crop_area) * _column(uniform, "crop_area").astype(np.float64)
+    stretch = np.exp(_signed(uniform, "crop_ratio", np.log(augmentation.crop_ratio)))
+    width, height = (np.minimum(np.sqrt(area * ratio), 1) for ratio in (stretch, 1 / stretch))
+    left = (1 - width) * _column(uniform, "crop_x") * size + (width - 1) / 2
+    top = (1 - height) * _column(uniform, "crop_y") * size + (height - 1) / 2
+    return _stack([[width, 0, left], [0, height, top], [0, 0, 1]])
+
+
+def affine_matrices(
+    uniform: np.ndarray, augmentation: "Augmentation", size: int, *, source_size: int | None = None
+) -> np.ndarray:
+    """Compone recorte, giro, desplazamientos, cizallamiento, zoom y volteo en una sola matriz por imagen.
 
     El orden y los signos son los de `apply_affine_transform` de Keras: la matriz lleva cada píxel de la
     salida al punto de la entrada de donde se toma, girando alrededor del centro. A diferencia de
@@ -85,7 +112,9 @@ def affine_matrices(uniform: np.ndarray, augmentation: "Augmentation", size: int
     augmentation : Augmentation
         Rangos: grados en giro y cizallamiento, fracción del lado en los desplazamientos.
     size : int
-        Lado de la imagen, en píxeles.
+        Lado de la salida, en píxeles.
+    source_size : int, optional
+        Lado de la imagen de la que se toma; por omisión, el de la salida.
 
     Returns
     -------
@@ -113,10 +142,15 @@ def affine_matrices(uniform: np.ndarray, augmentation: "Augmentation", size: int
     slant = _stack([[np.cos(shear), 0, 0], [-np.sin(shear), 1, 0], [0, 0, 1]])
     scale = _stack([[zoom_x * mirror, 0, 0], [0, zoom_y, 0], [0, 0, 1]])
     to_centre = np.array([[1, 0, -centre], [0, 1, -centre], [0, 0, 1]])
-    return np.linalg.inv(to_centre) @ rotate @ shift @ slant @ scale @ to_centre
+    matrices = np.linalg.inv(to_centre) @ rotate @ shift @ slant @ scale @ to_centre
+    if augmentation.crop_area:
+        matrices = _crop_matrices(uniform, augmentation, size) @ matrices
+    ratio = (source_size or size) / size
+    half = (ratio - 1) / 2  # el centro del píxel x está en x + 1/2
+    return np.array([[ratio, 0, half], [0, ratio, half], [0, 0, 1]]) @ matrices if ratio != 1 else matrices
 
 
-def warp(images: Any, matrices: Any, *, fill_mode: str = "nearest") -> "tf.Tensor":
+def warp(images: Any, matrices: Any, *, fill_mode: str = "nearest", size: int | None = None) -> "tf.Tensor":
     """Aplica una matriz afín a cada imagen, con una sola interpolación bilineal.
 
     Parameters
@@ -127,11 +161,13 @@ def warp(images: Any, matrices: Any, *, fill_mode: str = "nearest") -> "tf.Tenso
         (n, 3, 3), de salida a entrada, como las de `affine_matrices`.
     fill_mode : str
         Relleno de lo que queda fuera: "nearest", "reflect", "wrap" o "constant" (negro).
+    size : int, optional
+        Lado de la salida, en píxeles; por omisión, S.
 
     Returns
     -------
     Tensor
-        (n, S, S, C) float32.
+        (n, size, size, C) float32.
     """
     import tensorflow as tf
 
@@ -140,7 +176,7 @@ def warp(images: Any, matrices: Any, *, fill_mode: str = "nearest") -> "tf.Tenso
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=rows,
-        output_shape=tf.shape(images)[1:3],
+        output_shape=tf.shape(images)[1:3] if size is None else [size, size],
         interpolation="BILINEAR",
         fill_mode=fill_mode.upper(),
         fill_value=0.0,
@@ -230,10 +266,10 @@ def _cutout(images: "tf.Tensor", uniform: "tf.Tensor", augmentation: "Augmentati
     return tf.where(rows & columns, mean, images)
 
 
-def _augment(images: Any, uniform: Any, matrices: Any, augmentation: "Augmentation") -> "tf.Tensor":
+def _augment(images: Any, uniform: Any, matrices: Any, augmentation: "Augmentation", size: int) -> "tf.Tensor":
     import tensorflow as tf
 
-    warped = warp(images, matrices, fill_mode=augmentation.fill_mode)
+    warped = warp(images, matrices, fill_mode=augmentation.fill_mode, size=size)
     images = warped
     for step in (_spectrum, _tone, _sharpness, _noise, _cutout):
         images = step(images, uniform, augmentation)
@@ -258,8 +294,8 @@ def augment(images: Any, uniform: np.ndarray, augmentation: "Augmentation") -> "
     Tensor
         (n, S, S, C) float32 en 0..255.
     """
-    uniform = np.asarray(uniform, np.float32)
-    return _augment(images, uniform, affine_matrices(uniform, augmentation, images.shape[1]), augmentation)
+    uniform, size = np.asarray(uniform, np.float32), images.shape[1]
+    return _augment(images, uniform, affine_matrices(uniform, augmentation, size), augmentation, size)
 
 
 @dataclass(frozen=True)
@@ -274,10 +310,13 @@ class _Plan:
 class _Batches:
     """Da el lote número `step` (contado desde la época 0) sin guardar más estado que la última época."""
 
-    def __init__(self, image_set: "ImageSet", batch_size: int, seed: int, augmentation: Any, shuffle: bool):
+    def __init__(
+        self, image_set: "ImageSet", batch_size: int, seed: int, augmentation: Any, shuffle: bool, size: int | None
+    ):
         self.images, self.rows = np.asarray(image_set.images), np.asarray(image_set.rows)
         self.labels = np.asarray(image_set.labels, np.float32)[:, None]
         self.batch_size, self.seed, self.augmentation, self.shuffle = batch_size, seed, augmentation, shuffle
+        self.size = size or self.images.shape[1]
         self.steps = -(-len(self.rows) // batch_size)
         self.plan = functools.lru_cache(maxsize=2)(self._plan)
 
@@ -287,7 +326,7 @@ class _Batches:
         if self.augmentation is None:
             return _Plan(order, np.zeros((count, 0), np.float32), np.zeros((count, 0), np.float32))
         uniform = draw_uniform(count, seed=self.seed, epoch=epoch)
-        matrices = affine_matrices(uniform, self.augmentation, self.images.shape[1])
+        matrices = affine_matrices(uniform, self.augmentation, self.size, source_size=self.images.shape[1])
         return _Plan(order, uniform, matrices.astype(np.float32))
 
     def __call__(self, step: int) -> tuple[np.ndarray, ...]:
@@ -308,11 +347,13 @@ def _scale(images: Any, factor: float) -> "tf.Tensor":
     return scaled(images)
 
 
-def _finish(images: Any, uniform: Any, matrices: Any, *, augmentation: Any, channels: int, rescale: Any) -> Any:
+def _finish(
+    images: Any, uniform: Any, matrices: Any, *, augmentation: Any, size: int, channels: int, rescale: Any
+) -> Any:
     import tensorflow as tf
 
     if augmentation is not None:
-        images = _augment(images, uniform, matrices, augmentation)
+        images = _augment(images, uniform, matrices, augmentation, size)
     images = _scale(images, 1.0 if rescale is None else rescale)
     return images if channels == 1 else tf.repeat(images, channels, axis=-1)
 
@@ -328,6 +369,7 @@ def image_generator(
     rescale: float | None = None,
     first_epoch: int = 0,
     epochs: int = 1,
+    image_size: int | None = None,
 ) -> "tf.data.Dataset":
     """Construye el generador de lotes de un conjunto de imágenes.
 
@@ -350,6 +392,8 @@ def image_generator(
     first_epoch, epochs : int
         Primera época y número de épocas, que van una tras otra: empezar en la 3 da lo mismo que haber
         pasado por las tres anteriores.
+    image_size : int, optional
+        Lado de la salida; por omisión, S. Si es otro, el aumento lleva de uno a otro de una vez.
 
     Returns
     -------
@@ -358,15 +402,15 @@ def image_generator(
     """
     import tensorflow as tf
 
-    batches = _Batches(image_set, batch_size, seed, augmentation, shuffle)
-    size = batches.images.shape[1]
-    finish = functools.partial(_finish, augmentation=augmentation, channels=channels, rescale=rescale)
+    batches = _Batches(image_set, batch_size, seed, augmentation, shuffle, image_size)
+    stored, size = batches.images.shape[1], batches.size
+    finish = functools.partial(_finish, augmentation=augmentation, size=size, channels=channels, rescale=rescale)
 
     def load(step: tf.Tensor) -> tuple:
         kinds = [tf.uint8, tf.float32, tf.float32, tf.float32]
         # stateful=False deja que varios hilos preparen lotes, también en modo determinista.
         images, labels, uniform, matrices = tf.numpy_function(batches, [step], kinds, stateful=False)
-        images = finish(tf.ensure_shape(images, (None, size, size, 1)), uniform, matrices)
+        images = finish(tf.ensure_shape(images, (None, stored, stored, 1)), uniform, matrices)
         return tf.ensure_shape(images, (None, size, size, channels)), tf.ensure_shape(labels, (None, 1))
 
     steps = tf.data.Dataset.range(first_epoch * batches.steps, (first_epoch + epochs) * batches.steps)
@@ -399,6 +443,7 @@ def experiment_generator(
         augmentation=experiment.augmentation,
         first_epoch=first_epoch,
         epochs=epochs,
+        image_size=experiment.image_size,
     )
 
 

@@ -172,14 +172,16 @@ def logit_model(model: "keras.Model") -> "keras.Model":
     return Model(model.inputs[0], logits)
 
 
-def with_views(model: "keras.Model") -> "keras.Model":
-    """Envuelve `model` para que promedie los logits de seis vistas de cada imagen (aumento al predecir).
+def with_views(model: "keras.Model", views: int) -> "keras.Model":
+    """Envuelve `model` para que promedie los logits de varias vistas de cada imagen (aumento al predecir).
 
-    Las vistas son la imagen, un 9 % más cerca y un 9 % más lejos, y los espejos de las tres. Es una red de Keras
-    corriente: se guarda y se carga sola.
+    Dos vistas son la imagen y su espejo; seis, además, las de un 9 % más cerca y un 9 % más lejos, con los suyos. Es una
+    red de Keras corriente: se guarda y se carga sola. Con una vista es la misma red.
     """
     from keras import Input, Model, layers, ops
 
+    if views == 1:
+        return model
     logits = logit_model(model)
     logits.name = _ONE_VIEW
     height, width, _ = shape = model.input_shape[1:]
@@ -188,9 +190,9 @@ def with_views(model: "keras.Model") -> "keras.Model":
     wider = ops.pad(pixels, [[0, 0], [border, border], [border, border], [0, 0]], mode="symmetric")
     # `layers.Resizing` no sirve: llamada sin `training`, pone en modo de entrenamiento a las capas que la siguen.
     scaled = [ops.image.resize(x, (height, width)) for x in (layers.Cropping2D(border)(pixels), wider)]
-    views = [pixels, *scaled]
-    views += [ops.flip(view, axis=2) for view in views]
-    mean = layers.Average(dtype="float32", name="logit")([logits(view) for view in views])
+    seen = [pixels, *scaled][: views // 2]
+    seen += [ops.flip(view, axis=2) for view in seen]
+    mean = layers.Average(dtype="float32", name="logit")([logits(view) for view in seen])
     probability = layers.Activation("sigmoid", dtype="float32", name="probability")(mean)
     return Model(pixels, probability, name=f"{model.name}_views")
 

@@ -137,7 +137,8 @@ def train(experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", *,
     experiment : Experiment
         Con `image_size` y `channels` resueltos (`Params.experiment`).
     train_set, val_set : ImageSet
-        Imágenes (n, lado, lado) uint8 y etiquetas, del mismo lado que pide el experimento.
+        Imágenes (n, lado, lado) uint8 y etiquetas: las de entrenamiento, de lado `experiment.source_size`; las de
+        validación, de lado `experiment.image_size`.
     seed : int
         Decide pesos iniciales, orden, aumento y `Dropout`.
     cache : Path
@@ -217,14 +218,14 @@ def _retire_checkpoints(folder: Path) -> None:
 
 
 def _inference_model(model: "keras.Model", experiment: Experiment) -> "keras.Model":
-    """Copia la red sin el optimizador, que triplica el archivo; con sus seis vistas dentro si el experimento lo pide."""
+    """Copia la red sin el optimizador, que triplica el archivo, con las vistas que pida el experimento dentro."""
     import keras
 
     from neumo.learning.networks import with_views
 
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    return with_views(copy) if experiment.test_time_augmentation else copy
+    return with_views(copy, experiment.views)
 
 
 def _checkpoint_path(folder: Path, epoch: int) -> Path:
@@ -309,7 +310,8 @@ def train_all(
     """
     trainings = []
     for experiment in experiments:
-        train_set, val_set = (image_set(p, image_size=experiment.image_size) for p in ("train", "val"))
+        train_set = image_set("train", image_size=experiment.source_size)
+        val_set = image_set("val", image_size=experiment.image_size)
         trainings += [train(experiment, train_set, val_set, seed=seed, cache=cache) for seed in seeds]
     return trainings
 

@@ -96,8 +96,9 @@ def ablation(
     parts = (moving.groupby(["model", "seed"], sort=False).indices.values(), trainings)
     repaired = moving.copy()
     for rows, done in zip(*parts, strict=True):
-        sets = [image_set(name, image_size=done.experiment.image_size) for name in ("train", "val")]
-        repaired.loc[rows, "logit"] = recomputed_logits(done, *sets, cache=cache)
+        train_set = image_set("train", image_size=done.experiment.source_size)
+        val_set = image_set("val", image_size=done.experiment.image_size)
+        repaired.loc[rows, "logit"] = recomputed_logits(done, train_set, val_set, cache=cache)
     return pd.concat([moving.assign(statistics="moving"), repaired.assign(statistics="recomputed")], ignore_index=True)
 
 
