@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from neumo.data.manifest import groups, image_paths, parse_name, scan
+from neumo.data.manifest import groups, image_paths, scan
 from neumo.errors import NeumoError
 
 
@@ -14,31 +14,6 @@ def write_image(path, seed=0, size=(40, 32)):
     path.parent.mkdir(parents=True, exist_ok=True)
     grey = np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)
     Image.fromarray(grey).save(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("person7_virus_12.jpeg", ("person7_virus", "virus", "")),
-        ("person7_bacteria_12.jpeg", ("person7_bacteria", "bacteria", "")),
-        ("person1_virus_6_2.jpeg", ("person1_virus", "virus", "")),
-        ("IM-0115-0001.jpeg", ("IM-0115", "", "IM")),
-        ("IM-0435-0001-0001.jpeg", ("IM-0435", "", "IM")),
-        ("NORMAL2-IM-0927-0001.jpeg", ("NORMAL2-IM-0927", "", "NORMAL2")),
-        ("person7.jpeg", ("", "", "")),
-        ("copia de person7_virus_12.jpeg", ("", "", "")),
-    ],
-)
-def test_names_of_the_real_set(name, expected):
-    assert parse_name(name) == expected
-
-
-@given(st.integers(0, 9999), st.sampled_from(["bacteria", "virus"]), st.integers(0, 9999))
-def test_images_of_one_patient_share_the_key_and_aetiology_separates(person, subtype, image):
-    other = {"bacteria": "virus", "virus": "bacteria"}[subtype]
-    key = parse_name(f"person{person}_{subtype}_{image}.jpeg").patient
-    assert key == parse_name(f"person{person}_{subtype}_{image + 1}.jpeg").patient
-    assert key != parse_name(f"person{person}_{other}_{image}.jpeg").patient
 
 
 def test_kaggle_layout(tmp_path):

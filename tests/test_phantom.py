@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neumo.data.manifest import parse_name
+from neumo.data.patients import read_paths
 from neumo.data.phantom import Patient, lesion_mask, make_phantom, render
 
 SIZE = (128, 128)
@@ -67,7 +67,7 @@ def test_layout_and_proportions_are_those_of_kaggle(clean):
 
 
 def test_names_say_patient_aetiology_and_lot_and_no_patient_is_in_two_parts(clean):
-    names = [(path.parts[-3], path.parts[-2], parse_name(path.name)) for path in files(clean, "*.jpeg")]
+    names = [(path.parts[-3], path.parts[-2], read_paths([path.name])[0]) for path in files(clean, "*.jpeg")]
     assert all(name.patient for _, _, name in names)
     assert {name.subtype for _, label, name in names if label == "PNEUMONIA"} == {"bacteria", "virus"}
     assert {name.lot for _, label, name in names if label == "NORMAL"} == {"IM", "NORMAL2"}

@@ -84,7 +84,7 @@ def _check_writable(path: Path, *, is_folder: bool) -> None:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Verifica una carpeta de imágenes sin entrenar nada."""
-    from neumo.data import manifest, sources, verify
+    from neumo.data import manifest, patients, sources, verify
 
     folder = sources.find_images(Path(arguments.folder), class_names=arguments.class_names)
     table = manifest.scan(folder, class_names=arguments.class_names)
@@ -93,6 +93,9 @@ def verify(arguments: argparse.Namespace) -> int:
     print(f"{len(table)} imágenes; {len(excluded)} excluidas.")
     for row in excluded.itertuples():
         print(f"  {row.path}: {row.reason}")
+    for title, images, people, example in patients.schemes_found(table).itertuples(index=False):
+        print(f"  Nombres, esquema {title}: imágenes, {images}; pacientes, {people} ({example}).")
+    print(patients.coverage(table)[0].replace("*", "").replace("`", ""))
     return 0
 
 

@@ -1,5 +1,6 @@
 """Parámetros del informe: la única fuente de nombres, tipos, límites, valores por omisión y ayuda."""
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
@@ -193,6 +194,16 @@ def _both_classes(counts: dict[str, int]) -> dict[str, int]:
     return counts
 
 
+def _names_patient(pattern: str | None) -> str | None:
+    try:
+        named = pattern is None or "patient" in re.compile(pattern).groupindex
+    except re.error as error:
+        raise ValueError(f"vale «{pattern}» y no es una expresión regular ({error})") from None
+    if not named:
+        raise ValueError(f"vale «{pattern}» y le falta el grupo del paciente: (?P<patient>…)")
+    return pattern
+
+
 def _has_threshold(name: Any) -> Any:
     if name == "original":
         raise ValueError(
@@ -211,6 +222,12 @@ class Params(_Model):
     data_dir: str | None = _field(None, "carpeta de las imágenes (fuentes folder y pneumoniamnist)")
     class_names: Annotated[list[str], AfterValidator(_distinct)] = _field(
         ["NORMAL", "PNEUMONIA"], "carpetas de las clases: negativa, positiva", min_length=2, max_length=2
+    )
+    patient_pattern: Annotated[str | None, AfterValidator(_names_patient)] = _field(
+        None, "expresión regular con un grupo `patient` que se busca en la ruta (vacío: esquemas conocidos)"
+    )
+    patient_folder: int | None = _field(
+        None, "carpeta con el nombre del paciente: 1, la que contiene la imagen; 2, la de encima", ge=1, le=9
     )
     phantom: Phantom = _field(Phantom(), "radiografías sintéticas de la fuente phantom")
     pneumoniamnist_size: Literal[28, 64, 128, 224] = _field(64, "lado de PneumoniaMNIST, en píxeles")
@@ -272,6 +289,8 @@ class Params(_Model):
             yield "todos los modelos de final_models se leen con arg-max, y predict necesita uno que tenga umbral"
         if self.chosen_model not in ("auto", *readable):
             yield (f"chosen_model es «{self.chosen_model}», y de final_models se leen con umbral {', '.join(readable)}")
+        if self.patient_pattern and self.patient_folder:
+            yield "patient_pattern y patient_folder dicen lo mismo de dos maneras: deje una"
         if self.source == "folder" and not self.data_dir:
             yield 'source es «folder» y falta data_dir: escriba SET="data_dir=carpeta"'
 

@@ -2,15 +2,15 @@
 
 import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neumo.data.patients import with_patients
 from neumo.errors import NeumoError
 from neumo.words import CLASSES
 
@@ -20,54 +20,18 @@ if TYPE_CHECKING:
 PARTITIONS = ("train", "val", "test")
 EXTENSIONS = (".jpeg", ".jpg", ".png")
 _COLUMNS = [
-    *("path", "label", "y", "subtype", "patient", "patient_known", "lot", "group"),
+    *("path", "label", "y", "subtype", "patient", "patient_known", "scheme", "lot", "group"),
     *("sha256", "size", "original_split"),
 ]
-_PNEUMONIA = re.compile(r"(person\d+)_(bacteria|virus)_\d+(?:_\d+)*")
-_NORMAL = re.compile(r"((?:(NORMAL2)-)?IM-\d+)-\d+(?:-\d+)*")
 
 
-class FileName(NamedTuple):
-    """Lo que dice el nombre de un archivo; cadenas vacías si no dice nada."""
-
-    patient: str
-    subtype: str
-    lot: str
-
-
-def parse_name(name: str) -> FileName:
-    """Lee paciente, etiología y lote de adquisición en el nombre de un archivo de Kaggle.
-
-    La etiología forma parte de la clave: `person7_virus` y `person7_bacteria` son dos pacientes.
-
-    Parameters
-    ----------
-    name : str
-        Nombre del archivo, con extensión o sin ella.
-
-    Returns
-    -------
-    FileName
-        `patient` vacío si el nombre no sigue ninguno de los dos patrones del conjunto.
-
-    Examples
-    --------
-    >>> parse_name("person7_virus_12.jpeg")
-    FileName(patient='person7_virus', subtype='virus', lot='')
-    >>> parse_name("NORMAL2-IM-0927-0001.jpeg")
-    FileName(patient='NORMAL2-IM-0927', subtype='', lot='NORMAL2')
-    >>> parse_name("placa 3.png")
-    FileName(patient='', subtype='', lot='')
-    """
-    stem = PurePosixPath(name).stem
-    if match := _PNEUMONIA.fullmatch(stem):
-        return FileName(f"{match[1]}_{match[2]}", match[2], "")
-    if match := _NORMAL.fullmatch(stem):
-        return FileName(match[1], "", match[2] or "IM")
-    return FileName("", "", "")
-
-
-def scan(folder: str | Path, *, class_names: Sequence[str] = CLASSES) -> "pd.DataFrame":
+def scan(
+    folder: str | Path,
+    *,
+    class_names: Sequence[str] = CLASSES,
+    patient_pattern: str | None = None,
+    patient_folder: int | None = None,
+) -> "pd.DataFrame":
     """Recorre una carpeta de radiografías y devuelve su manifiesto.
 
     Parameters
@@ -76,13 +40,16 @@ def scan(folder: str | Path, *, class_names: Sequence[str] = CLASSES) -> "pd.Dat
         Con `train/`, `val/` y `test/` (las que haya) y una carpeta por clase dentro, o solo las de las clases.
     class_names : sequence of str
         Nombre de las carpetas: primero la clase negativa, después la positiva.
+    patient_pattern, patient_folder
+        Dónde está el paciente en la ruta, si no es un esquema conocido: `pattern` y `folder` de
+        `neumo.data.patients.read_paths`.
 
     Returns
     -------
     DataFrame
         Una fila por imagen, ordenadas por ruta: `path` (relativa, con barras), `label` (NORMAL o PNEUMONIA), `y`
-        (0 o 1), `subtype` (bacteria, virus o vacío), `patient`, `patient_known`, `lot` (IM, NORMAL2 o vacío),
-        `group` (pacientes que comparten algún archivo idéntico cuentan como uno), `sha256`, `size` (bytes) y
+        (0 o 1), `subtype` (bacteria, virus o vacío), `patient`, `patient_known`, `scheme` (cómo se leyó), `lot`
+        (IM, NORMAL2 o vacío), `group` (pacientes que comparten algún archivo idéntico cuentan como uno), `sha256`, `size` (bytes) y
         `original_split` (train, val, test o vacío).
 
     Raises
@@ -104,16 +71,18 @@ def scan(folder: str | Path, *, class_names: Sequence[str] = CLASSES) -> "pd.Dat
     ]
     _check_classes(root, Counter(label for _, label, _ in found), class_names)
     table = pd.DataFrame(sorted(found), columns=["path", "label", "original_split"])
-    names = [parse_name(PurePosixPath(path).name) for path in table["path"]]
-    table["y"] = (table["label"] == CLASSES[1]).astype(int)
-    table["subtype"] = [name.subtype for name in names]
-    table["patient"] = [name.patient or path for name, path in zip(names, table["path"], strict=True)]
-    table["patient_known"] = [bool(name.patient) for name in names]
-    table["lot"] = [name.lot for name in names]
+    nobody = {*class_names, *PARTITIONS}
+    table = with_patients(table, pattern=patient_pattern, folder=patient_folder, nobody=nobody)
+    return fingerprinted(table, root)
+
+
+def fingerprinted(table: "pd.DataFrame", root: Path) -> "pd.DataFrame":
+    """Completa un manifiesto con la clase en número, la huella y el tamaño de cada archivo, y los grupos que forman."""
     with ThreadPoolExecutor() as pool:
         prints = list(pool.map(lambda path: _fingerprint(root / path), table["path"]))
     table["sha256"], table["size"] = zip(*prints, strict=True)
     table["group"] = groups(table["patient"], table["sha256"].where(table["size"] > 0, ""))
+    table["y"] = (table["label"] == CLASSES[1]).astype(int)
     return table[_COLUMNS]
 
 

@@ -270,7 +270,18 @@ def _check_partitions(table: "pd.DataFrame", partition: np.ndarray) -> None:
     for name in PARTITIONS:
         for y, label in enumerate(CLASSES):
             if not ((partition == name) & (table["y"] == y)).any():
-                raise NeumoError(
-                    f"La partición {name} queda sin imágenes de {label}: hay demasiado pocos pacientes para las "
-                    "fracciones pedidas. Añada imágenes o cambie val_fraction y test_fraction."
-                )
+                raise NeumoError(f"La partición {name} queda sin imágenes de {label}: {_why(table[table['y'] == y])}")
+
+
+def _why(table: "pd.DataFrame") -> str:
+    """Por qué una clase no llega a todas las particiones: casi siempre, porque sus nombres dan muy pocos pacientes."""
+    groups, images = sorted(set(table["group"])), len(table)
+    if len(groups) > 2 or images < 3:
+        return "hay demasiado pocos pacientes para las fracciones pedidas. Añada imágenes o cambie val_fraction y test_fraction."
+    whose = (
+        f"del mismo paciente («{groups[0]}»)" if len(groups) == 1 else f"de dos pacientes («{'» y «'.join(groups)}»)"
+    )
+    return (
+        f"según sus nombres, las {images} son {whose}, y un paciente no se divide. Si no es así, diga dónde está el paciente "
+        "con patient_pattern o patient_folder."
+    )
