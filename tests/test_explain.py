@@ -6,6 +6,7 @@ from neumo.errors import NeumoError
 from neumo.evaluation.intervals import mean_interval
 from neumo.learning.grad_cam import grad_cam, target_layer
 from neumo.studies import maps, shortcuts
+from neumo.studies.headers import HEADERS, LOSSLESS
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +132,8 @@ def planted():
     rng = np.random.default_rng(3)
     y = rng.integers(0, 2, 300)
     table = pd.DataFrame({"y": y, "group": np.arange(300), "partition": rng.choice(["train", "val", "test"], 300)})
-    inspection = pd.DataFrame({"size": 1000.0 - 900 * y + rng.random(300), "width": 100, "height": 80})
-    inspection["mean"] = rng.uniform(100, 120, 300)
+    inspection = pd.DataFrame({"size": 1000.0 - 900 * y + rng.random(300), "mean": rng.uniform(100, 120, 300)})
+    inspection[list(HEADERS)] = 1.0  # iguales en todas: no dicen nada
     inspection["path"] = [f"{i}.jpeg" for i in range(300)]
     return shortcuts.shortcut_features(inspection, rng.integers(0, 255, (300, 32, 32), dtype=np.uint8)), table
 
@@ -141,21 +142,22 @@ def test_a_leaking_file_size_is_found_and_noise_is_not(planted):
     result = shortcuts.shortcut_table(*planted, resamples=200).set_index(["feature", "partition"])
     assert result.loc[("size", "test"), "value"] == 1
     assert result.loc[("size", "test"), "direction"] == -1
-    assert result.loc[(shortcuts.TOGETHER, "val"), "value"] > 0.95
+    assert result.loc[(shortcuts.TOGETHER, "train"), "value"] > 0.95
     low, high = result.loc[("mean", "test"), ["low", "high"]]
     assert low < 0.5 < high
-    assert result.loc[("aspect", "val"), "value"] == 0.5  # constante: no dice nada
+    assert "aspect" not in result.index.get_level_values("feature")
 
 
 def test_features_see_border_and_sharpness():
     dark = np.full((1, 32, 32), 200, np.uint8)
     dark[:, 2:-2, 2:-2] = 50
     blurred = np.tile(np.linspace(0, 255, 32).astype(np.uint8), (32, 1))[None]
-    inspection = pd.DataFrame({"size": [1, 1], "width": [64, 64], "height": [32, 32], "mean": [1.0, 1.0]})
-    inspection["path"] = ["a", "b"]
+    inspection = pd.DataFrame({"size": [1, 1], "mean": [1.0, 1.0], "path": ["a", "b"]})
+    inspection[list(HEADERS)] = [[np.nan, 1.0, 1.0, 2.0, 0.0], [90.0, 1.0, 1.0, 2.0, 0.0]]  # un PNG y un JPEG
     features = shortcuts.shortcut_features(inspection, np.concatenate([dark, blurred]))
     assert features["border"].iloc[0] == 200
-    assert features["aspect"].tolist() == [2, 2]
+    assert list(features.columns) == ["quality", "border", "sharpness"]  # lo demás es igual en las dos
+    assert features["quality"].tolist() == [LOSSLESS, 90]
     assert features["sharpness"]["a"] > features["sharpness"]["b"]
 
 

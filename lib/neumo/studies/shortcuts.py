@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neumo.evaluation.unseen import patient_folds, unseen_scores
+from neumo.studies.headers import HEADERS, LOSSLESS, headers
 from neumo.words import CLASSES, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from neumo.data.store import ImageSet
+    from neumo.run import Run
 
 SHORTCUTS = {
     "size": "tamaño del archivo",
-    "aspect": "proporción (ancho / alto)",
-    "pixels": "número de píxeles",
+    **HEADERS,
     "mean": "gris medio",
     "border": "gris del borde",
     "sharpness": "nitidez",
@@ -29,14 +31,14 @@ def shortcut_features(inspection: "pd.DataFrame", pixels: np.ndarray) -> "pd.Dat
     Parameters
     ----------
     inspection : DataFrame
-        De `neumo.data.verify.inspect`: `path`, `size` (bytes), `width`, `height` y `mean` (nivel de gris).
+        De `neumo.studies.headers.headers`: las columnas de la cabecera, con `path`, `size` (bytes) y `mean` (nivel de gris).
     pixels : (n, lado, lado) uint8 array
         Las mismas imágenes, ya decodificadas.
 
     Returns
     -------
     DataFrame
-        Las columnas de `SHORTCUTS`, con `path` por índice; `border` es el gris medio del marco (un dieciseisavo por
+        Las columnas de `SHORTCUTS` que no valgan lo mismo en todas las imágenes, con `path` por índice; `border` es el gris medio del marco (un dieciseisavo por
         lado) y `sharpness`, la desviación del laplaciano entre la de la imagen.
     """
     import pandas as pd
@@ -48,17 +50,20 @@ def shortcut_features(inspection: "pd.DataFrame", pixels: np.ndarray) -> "pd.Dat
     floats = (image.astype(np.float32) for image in pixels)
     seen = [(image[frame].mean(), laplace(image).std() / max(image.std(), 1e-6)) for image in floats]
     border, sharpness = np.array(seen, dtype=float).reshape(-1, 2).T
-    table = inspection.set_index("path")[["size", "mean"]].astype(float)
-    table["aspect"] = (inspection["width"] / inspection["height"]).to_numpy()
-    table["pixels"] = (inspection["width"] * inspection["height"]).to_numpy(float)
-    return pd.DataFrame(table.assign(border=border, sharpness=sharpness)[list(SHORTCUTS)])
+    table = inspection.fillna({"quality": LOSSLESS}).assign(border=border, sharpness=sharpness)
+    found = table.set_index("path")[list(SHORTCUTS)].astype(float)
+    return pd.DataFrame(found.loc[:, found.nunique() > 1])
 
 
-def shortcut_check(image_set: Callable[..., "ImageSet"], **options: Any) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+def shortcut_check(
+    run: "Run", image_set: Callable[..., "ImageSet"], **options: Any
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Mide los atajos de todas las particiones: lo que devuelven `shortcut_features` y `shortcut_table`.
 
     Parameters
     ----------
+    run : Run
+        De ella, la carpeta de las imágenes y la caché.
     image_set : callable
         De `neumo.data.store.image_sets`.
     **options
@@ -67,17 +72,19 @@ def shortcut_check(image_set: Callable[..., "ImageSet"], **options: Any) -> tupl
     import pandas as pd
 
     parts = [image_set(name) for name in ("train", "val", "test")]
-    features = pd.concat([shortcut_features(part.table, part.pixels()) for part in parts])
-    return features, shortcut_table(features, pd.concat([part.table for part in parts]), **options)
+    table = headers(pd.concat([part.table for part in parts]), run.images_folder, cache=run.cache)
+    features = shortcut_features(table, np.concatenate([part.pixels() for part in parts]))
+    return features, shortcut_table(features, table, **options)
 
 
 def shortcut_table(
-    features: "pd.DataFrame", table: "pd.DataFrame", *, resamples: int = 2000, seed: int = 0
+    features: "pd.DataFrame", table: "pd.DataFrame", *, resamples: int = 1000, seed: int = 0
 ) -> "pd.DataFrame":
     """Mide cuánto predice la clase cada atajo solo, y todos juntos con una regresión logística.
 
     El sentido de cada atajo (más es PNEUMONIA, o menos) y la regresión se aprenden en entrenamiento; el AUC, con su
-    intervalo por pacientes, es de validación y de prueba.
+    intervalo por pacientes, es de entrenamiento (el de la regresión, fuera de los pacientes con que se ajusta) y de
+    prueba: una pista fuerte en uno y perdida en la otra es la firma de un conjunto que no generaliza.
 
     Parameters
     ----------
@@ -97,7 +104,7 @@ def shortcut_table(
 
     rows = []
     for name, direction, scores in _shortcut_scores(features, table):
-        for partition in ("val", "test"):
+        for partition in ("train", "test"):
             mask = (table["partition"] == partition).to_numpy()
             known = {"groups": table.loc[mask, "group"], "metrics": ["auc"], "resamples": resamples, "seed": seed}
             found = intervals(table.loc[mask, "y"], _ranks(scores[mask]), **known).iloc[0]
@@ -117,10 +124,10 @@ def _shortcut_scores(features: "pd.DataFrame", table: "pd.DataFrame") -> list[tu
         values = features[name].to_numpy(float)
         direction = 1 if roc_auc_score(y[train], values[train]) >= 0.5 else -1
         found.append((name, direction, direction * values))
-    uniform = QuantileTransformer(n_quantiles=min(200, int(train.sum())), random_state=0)
+    uniform = QuantileTransformer(n_quantiles=min(100, int(train.sum()) // 2), random_state=0)
     together = make_pipeline(uniform, LogisticRegression(class_weight="balanced", max_iter=1000))
-    together.fit(features[train].to_numpy(float), y[train])
-    return [*found, (TOGETHER, 1, together.decision_function(features.to_numpy(float)))]
+    folds = patient_folds(y[train], table.loc[train, "group"])
+    return [*found, (TOGETHER, 1, unseen_scores(together, features.to_numpy(float), y, train=train, folds=folds))]
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
