@@ -55,7 +55,7 @@ def test_every_internal_link_lands(visit):
     page = visit()
     lost = page.evaluate(
         "[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))"
-        ".filter(h => !h.startsWith('#') || !document.getElementById(h.slice(1)))"
+        ".filter(h => h.startsWith('#') ? !document.getElementById(h.slice(1)) : !h.startsWith('data:'))"
     )
     assert lost == []
     page.get_by_role("link", name="figura 2").click()
@@ -117,6 +117,60 @@ def test_slider_gives_the_figures_of_scikit_learn(visit):
     check(0.999)
     page.locator("#umbral-elegido").click()
     check(data["threshold"])
+
+
+def test_predictive_values_follow_the_prevalence_the_reader_sets(visit):
+    page = visit()
+    rates = {name: float(page.locator(f"#{name}").text_content()) for name in ("sensibilidad", "especificidad")}
+    before = page.locator("#vpp").text_content()
+    page.locator("#prevalencia").fill("10")
+    caught, alarms = 0.1 * rates["sensibilidad"], 0.9 * (1 - rates["especificidad"])
+    assert float(page.locator("#vpp").text_content()) == pytest.approx(caught / (caught + alarms), abs=2e-3)
+    assert page.locator("#roc-punto").get_attribute("cy") == page.evaluate(
+        "String(200 - 200 * vp.textContent / (+vp.textContent + +fn.textContent))"
+    )
+    page.get_by_role("button", name="La de la prueba").click()
+    assert page.locator("#vpp").text_content() == before
+
+
+def test_a_reference_shows_what_it_points_to_with_the_keyboard(visit):
+    page = visit()
+    view = page.locator("#vista")
+    page.locator("a.termino").first.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    assert view.text_content() == page.locator(page.locator("a.termino").first.get_attribute("href")).text_content()
+    page.keyboard.press("Escape")
+    assert not view.is_visible()
+
+
+def test_an_anchor_inside_a_fold_opens_it(visit):
+    page = visit()
+    fold = page.locator("details", has_text="Porque dos imágenes")
+    assert not fold.get_attribute("open")
+    fold.locator("p").evaluate("e => { e.id = 'dentro'; location.hash = 'dentro'; }")
+    fold.locator("p").wait_for(state="visible")
+
+
+def test_figures_enlarge_and_tables_sort(visit):
+    page = visit()
+    page.get_by_role("button", name="Ampliar la figura 2").click()
+    assert page.locator("#lupa img").bounding_box()["width"] > page.locator("#fig-curva img").bounding_box()["width"]
+    page.keyboard.press("Escape")
+    assert not page.locator("#lupa").is_visible()
+    column, found = page.locator("#tab-recuento tbody td:last-child"), []
+    for _ in range(3):
+        page.locator("#tab-recuento").get_by_role("button", name="proporción").click()
+        found.append([column.all_text_contents(), page.locator("#tab-recuento [aria-sort]").count()])
+    shown = ["0.743", "0.739", "9.80×10⁻⁵"]
+    assert found == [[shown[::-1], 1], [shown, 1], [shown, 0]]
+
+
+def test_what_is_downloaded_is_whole(visit):
+    page = visit(accept_downloads=True)
+    with page.expect_download() as download:
+        page.locator("#tab-recuento a.csv").click()
+    assert download.value.suggested_filename == "tab-recuento.csv"
+    assert download.value.path().read_text().startswith("partición,NORMAL,PNEUMONIA,proporción\n")
 
 
 def test_without_javascript_the_static_report_remains(visit):

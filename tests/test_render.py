@@ -1,3 +1,5 @@
+import base64
+import csv
 import itertools
 import re
 
@@ -140,6 +142,35 @@ def test_annotated_parameters_and_pasted_images_are_read(tmp_path):
     assert page.select_one("#cap-5 img")["src"] == "data:image/png;base64,iVBORw0KGgo="
     assert page.select_one("#cap-5 img")["alt"] == 'Una placa  y su "marco"'
     html5lib.HTMLParser(strict=True).parse((tmp_path / "informe.html").read_text(encoding="utf-8"))
+
+
+def test_the_chapter_says_in_one_fold_where_it_comes_from(tmp_path):
+    first = "# Uno\n\nLee: `listing`  \nEscribe: `manifest`\n\nAl terminar sabrá: contar **bien**.  \nMinutos: 4"
+    second = "# Otro\n\nLee: `manifest`, `params`  \nEscribe: nada\n\nAntes: capítulo 02  \nMinutos: 5"
+    summary = "# Resumen\n\nLee: nada\n\nMinutos: 2  \nCamino corto: 00, 03"
+    texts = {"00_resumen": summary, "02_uno": first, "03_otro": second}
+    paths = [example.write(tmp_path, name, [new_markdown_cell(text)]) for name, text in texts.items()]
+    output = render(paths, tmp_path / "informe.html", meta={"files": {"03_otro.ipynb": b"{}", "metrics.json": b"[]"}})
+    page = BeautifulSoup(output.read_text(encoding="utf-8"), "html.parser")
+    assert "Al terminar sabrá contar bien." in page.select_one("#cap-2").get_text()
+    assert "Lee:" not in page.get_text()
+    fold = page.select_one("#cap-3 .origen")
+    assert [(link.get_text(), link["href"]) for link in fold.select('a[href^="#"]')] == [("manifest", "#cap-2")]
+    assert "params" in fold.get_text()
+    assert fold.select_one("a[download]")["href"] == "data:application/x-ipynb+json;base64,e30="
+    assert page.select_one("#cap-3 .lectura a")["href"] == "#cap-2"
+    assert [link["download"] for link in page.select("#descargas a")] == ["metrics.json"]
+    paths = page.select_one("#caminos")
+    assert "2 capítulos que se entienden solos, 7 minutos" in paths.get_text()
+    assert "los 3, por orden, 11 minutos" in paths.get_text()
+    assert [link["href"] for link in paths.find_all("a")] == ["#resumen", "#cap-3"]
+
+
+def test_every_table_is_also_a_csv_inside_the_page(page):
+    address = page.select_one("#tab-recuento a.csv")["href"]
+    content = base64.b64decode(address.partition("base64,")[2]).decode()
+    assert content.splitlines()[1] == "entrenamiento,1072,3100,0.743"
+    assert example.HOSTILE in next(csv.reader([content.splitlines()[3]]))
 
 
 def test_code_is_folded_and_outputs_are_clean(page):

@@ -11,6 +11,7 @@ from neumo.errors import NeumoError
 PARAMETER_TAGS = {"parameters", "injected-parameters"}
 INTERACTIVE_TAG = "explorador"  # mandos para JupyterLab: la página lleva la figura fija de la celda anterior
 _PASTED = re.compile(r"!\[([^\]]*)\]\(attachment:([^)\s]+)")
+_SAID = re.compile(r"^(Lee|Escribe|Al terminar sabrá|Antes|Minutos|Camino corto):(.*)$", re.M)
 _FILE_NAME = re.compile(r"\s*|\S+\.\w{3,4}")
 
 
@@ -42,6 +43,36 @@ def check_form(cells: Sequence[dict[str, Any]], *, name: str) -> None:
             raise NeumoError(
                 f"{where} no dice qué se ve, y hay quien no la ve: escríbalo entre los corchetes de «![{alt}]»."
             )
+
+
+def heading(source: str) -> dict[str, Any]:
+    r"""Lee lo que un capítulo dice de sí en su primera celda, una línea por cosa.
+
+    Returns
+    -------
+    dict
+        `title`; `reads` y `writes`, nombres de artefactos; `goal`, lo que se sabrá al terminar; `before` y `short`, números
+        de capítulo (los previos y, en el resumen, los del camino corto); `minutes`. Lo que no se dice, vacío o 0.
+
+    Examples
+    --------
+    >>> heading("# Datos\n\nLee: `source`  \nEscribe: nada\n\nAntes: capítulo 01  \nMinutos: 7")["before"]
+    ('01',)
+    """
+    said = dict(_SAID.findall(source))
+
+    def names(label: str, pattern: str) -> tuple[str, ...]:
+        return tuple(re.findall(pattern, said.get(label, "")))
+
+    return {
+        "title": source.partition("\n")[0].removeprefix("# ").strip(),
+        "reads": names("Lee", r"`(\w+)`"),
+        "writes": names("Escribe", r"`(\w+)`"),
+        "goal": said.get("Al terminar sabrá", "").strip(),
+        "before": names("Antes", r"\d\d"),
+        "short": names("Camino corto", r"\d\d"),
+        "minutes": sum(map(int, names("Minutos", r"\d+"))),
+    }
 
 
 def parse(source: str, *, place: str) -> ast.Module:
@@ -105,7 +136,7 @@ def assignments(source: str, *, place: str) -> dict[str, tuple[Any, str]]:
 
 
 def page_cells(path: Path) -> list:
-    """Lee un cuaderno ejecutado: las celdas que muestra la página, con el número y los parámetros en la primera.
+    """Lee un cuaderno ejecutado: las celdas que muestra la página; en la primera, lo que el capítulo dice de sí.
 
     Raises
     ------
@@ -132,7 +163,8 @@ def page_cells(path: Path) -> list:
                     cell.source = f"{cells.pop().source}\n\n{cell.source}"
             cells.append(cell)
     shown = [(name, *described) for name, described in parameters.items() if name != "run_dir"]
-    cells[0].metadata = {"neumo": {"number": number, "parameters": shown}}
+    said = {**heading(cells[0].source), "number": number, "file": path.name, "parameters": shown}
+    cells[0].metadata, cells[0].source = {"neumo": said}, _SAID.sub("", cells[0].source)
     return cells
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from neumo.errors import NeumoError
 from neumo.modules import closure, digest, imported
 from neumo.params import USED_BY, Params
-from neumo.report.cells import INTERACTIVE_TAG, assignments, check_form, parse
+from neumo.report.cells import INTERACTIVE_TAG, assignments, check_form, heading, parse
 from neumo.run import ARTEFACTS, project_root
 
 _LAST = ("14", "00")  # las conclusiones y el resumen leen a todos los demás
@@ -105,8 +104,8 @@ def _describe(path: Path, cells: list[dict[str, Any]]) -> Chapter:
     taken = [name for tree in trees for name in _taken(tree)]
     return Chapter(
         path=path,
-        reads=_names(cells[0]["source"], "Lee"),
-        writes=_names(cells[0]["source"], "Escribe"),
+        reads=heading(cells[0]["source"])["reads"],
+        writes=heading(cells[0]["source"])["writes"],
         parameters=tuple(declared),
         uses=tuple(dict.fromkeys([*declared, *taken])),
         cells=digest([[cell["cell_type"], cell["source"], cell.get("attachments")] for cell in cells]),
@@ -129,11 +128,6 @@ def _check_names(chapter: Chapter) -> None:
             f"{chapter.path.name} dice que escribe {foreign}: cada artefacto es de un capítulo. Corrija «Escribe:» o el "
             "número en `neumo.run.ARTEFACTS`."
         )
-
-
-def _names(header: str, label: str) -> tuple[str, ...]:
-    line = re.search(rf"^{label}:(.*)$", header, re.M)
-    return tuple(re.findall(r"`(\w+)`", line[1])) if line else ()
 
 
 def _taken(tree: ast.AST) -> Iterator[str]:

@@ -13,6 +13,7 @@ from neumo.hardware import has_bfloat16
 from neumo.modules import closure, digest, modules_digest
 from neumo.report.chapters import Chapter, read_chapters
 from neumo.report.console import announce_duration, progress_shown, reporter
+from neumo.report.downloads import files
 from neumo.report.execute import execute_chapter
 from neumo.run import Run, file_digest, inherited_parameters, versions
 
@@ -49,6 +50,7 @@ def _meta(chapters: list[Chapter], run: Run) -> dict[str, Any]:
         "run": run.folder.name,
         "source": source["description"],
         "synthetic": source["synthetic"],
+        "files": files([chapter.path for chapter in chapters], run),
         "provenance": {
             "ejecución": run.folder.name,
             "parámetros": digest(run.params.model_dump(mode="json", exclude={"data_dir"})),

@@ -14,6 +14,8 @@ from neumo.cache import write_atomically
 from neumo.errors import NeumoError
 from neumo.report.cells import page_cells
 from neumo.report.display import markdown
+from neumo.report.downloads import data_uri, table_csv
+from neumo.run import ARTEFACTS
 from neumo.words import cell_text
 
 TITLE = "Clasificación de imágenes médicas con redes neuronales convolucionales"
@@ -34,7 +36,7 @@ def render(notebooks: list[Path], output: Path, *, meta: Mapping[str, Any]) -> P
     meta : mapping
         `title`, `run`, `source` (texto de la cubierta), `synthetic` (bool), `unknown_patients` (cuántas imágenes no
         dicen su paciente), `provenance` (etiqueta → valor), `cite` (texto), `threshold_data`
-        (`{"y", "p", "threshold"}`). Todas son optativas.
+        (`{"y", "p", "threshold"}`), `files` (nombre → bytes de lo que se puede descargar). Todas son optativas.
 
     Raises
     ------
@@ -45,7 +47,7 @@ def render(notebooks: list[Path], output: Path, *, meta: Mapping[str, Any]) -> P
 
     paths = sorted(notebooks, key=lambda path: path.name)
     soup = _export([cell for path in paths for cell in page_cells(path)], meta)
-    for step in (_headings, _references, _citations, _footnotes, _glossary, _contents, _links, _frames):
+    for step in (_headings, _references, _citations, _footnotes, _glossary, _contents, _links, _tables, _frames):
         step(soup)
     html5 = HTMLFormatter(EntitySubstitution.substitute_xml, void_element_close_prefix="")
     write_atomically(output, soup.decode(formatter=html5).encode())
@@ -66,6 +68,11 @@ def _export(cells: list, meta: Mapping[str, Any]) -> Any:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     provenance = {name: cell_text(value) for name, value in meta.get("provenance", {}).items()}
     neumo = {"title": TITLE, "run": "", **meta, "provenance": provenance, "script": script, "digest": digest}
+    neumo["files"] = {name: data_uri(name, content) for name, content in meta.get("files", {}).items()}
+    neumo["chapters"] = {f"{said['number']:02d}": said for cell in cells if (said := cell.metadata.get("neumo"))}
+    opening = neumo["chapters"].get("00", {"short": ()})
+    neumo["short"] = [neumo["chapters"][number] for number in opening["short"] if number in neumo["chapters"]]
+    neumo["writers"] = {name: writer for name, (_, writer) in ARTEFACTS.items() if writer in neumo["chapters"]}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
     return _html(exporter.from_notebook_node(notebook, resources={"neumo": neumo})[0])
 
@@ -231,17 +238,17 @@ def _links(soup: Any) -> None:
     anchors = {tag["id"] for tag in soup.find_all(id=True)}
     for link in soup.find_all("a", href=True):
         address, text = link["href"], link.get_text()
-        if not address.startswith("#"):
+        if not address.startswith(("#", "data:")):
             bare = re.sub(r"^(https?://|mailto:)", "", address)
             link.replace_with(text if bare in text or bare == address else f"{text} ({bare})")
-        elif address[1:] not in anchors:
+        elif address.startswith("#") and address[1:] not in anchors:
             raise _lost(link, f"enlaza con «{address}», que no existe en el informe: corrija el enlace")
     for tag in soup.find_all(src=re.compile("^(?!data:)")):
         raise _lost(tag, f"muestra «{Path(tag['src']).name}», ajeno al informe: use `neumo.report.display.figure`")
 
 
 def _frames(soup: Any) -> None:
-    """Deja recorrer con el teclado lo que puede no caber a lo ancho, y pone en su sitio estilos y umbral."""
+    """Deja recorrer con el teclado lo que puede no caber a lo ancho, y pone en su sitio estilos, umbral y caminos."""
     for table in soup.main.find_all("table"):
         table.attrs.pop("border", None)
         for corner in table.find_all(lambda tag: tag.name == "th" and not tag.get_text(strip=True)):
@@ -261,3 +268,15 @@ def _frames(soup: Any) -> None:
         soup.head.append(style.extract())
     if (slider := soup.find(id="umbral-interactivo")) and (home := soup.find(id="cap-11")):
         home.append(slider.extract())
+    if (paths := soup.find(id="caminos")) and (second := soup.select_one("#resumen > .texto:has(h3)")):
+        second.insert_before(paths.extract())
+
+
+def _tables(soup: Any) -> None:
+    """Da a cada tabla numerada su CSV, que va dentro de la página."""
+    for block in soup.select("figure.tabla"):
+        name = f"{block['id']}.csv"
+        label = f"Descargar la {block.select_one('.rotulo').get_text().lower().rstrip('.')} en CSV"
+        address = data_uri(name, table_csv(block.table))
+        code = f' <a class="csv" download="{name}" href="{address}" aria-label="{label}">CSV</a>'
+        block.figcaption.append(_html(code))
