@@ -11,11 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neumo.hardware import pinned_threads
 from neumo.modules import BASE, closure, digest, modules_digest
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TURN = "NEUMO_TURN"
+"""Variable de entorno con la carpeta del cerrojo de los entrenamientos; sin ella, la de la caché."""
 _LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn", "scipy")
 
 
@@ -62,8 +65,11 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def training_lock(root: str | Path) -> contextlib.AbstractContextManager:
-    """Toma el cerrojo de los entrenamientos: dos capítulos pueden ir a la vez; dos entrenamientos, nunca."""
-    return locked(Path(root) / "training.lock")
+    """Toma el cerrojo de los entrenamientos: dos capítulos pueden ir a la vez; dos entrenamientos, nunca.
+
+    Quien ya reparte la máquina entre varias ejecuciones da a cada una su turno, la carpeta de la variable `TURN`.
+    """
+    return locked(Path(os.environ.get(TURN, root)) / "training.lock")
 
 
 def cached(root: str | Path, kind: str, key: dict, build: Callable[[Path], None], *, code: str | None = None) -> Path:
@@ -135,7 +141,7 @@ def cached_tables(
             for name, table in measure().items():
                 write_atomically(folder / f"{name}.csv", encode_table(table))
 
-    folder = cached(root, kind, key, build, code=code)
+    folder = cached(root, kind, {**key, **(pinned_threads() if trains else {})}, build, code=code)
     return {path.stem: decode_table(path.read_bytes()) for path in sorted(folder.glob("*.csv"))}
 
 

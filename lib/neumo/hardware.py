@@ -1,6 +1,29 @@
-"""Lo que la máquina sabe hacer y cambia un número: si su procesador multiplica en bfloat16."""
+"""Lo que de la máquina cambia un número: si su procesador multiplica en bfloat16, y los hilos fijados."""
+
+import os
 
 _CPU_INFO = "/proc/cpuinfo"
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def thread_limits(threads: int | None) -> dict[str, str]:
+    """Devuelve las variables de entorno que fijan los hilos de cálculo de un proceso; sin `threads`, ninguna.
+
+    Examples
+    --------
+    >>> thread_limits(2)["TF_NUM_INTRAOP_THREADS"], thread_limits(None)
+    ('2', {})
+    """
+    return dict.fromkeys(_THREADS, str(threads)) if threads else {}
+
+
+def pinned_threads() -> dict[str, int]:
+    """Lo que los hilos fijados añaden a la clave de un entrenamiento: con otro número suman en otro orden.
+
+    Sin fijar, nada: TensorFlow usa todos los núcleos de la máquina.
+    """
+    threads = os.environ.get(_THREADS[0], "")
+    return {"threads": int(threads)} if threads.isdecimal() and int(threads) else {}
 
 
 def has_bfloat16() -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from neumo.cache import cached, training_lock, write_atomically
 from neumo.errors import NeumoError
+from neumo.hardware import pinned_threads
 from neumo.params import Experiment
 from neumo.progress import announce
 
@@ -163,6 +164,7 @@ def train(experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", *,
         "train": train_set.digest,
         "val": val_set.digest,
         "seed": seed,
+        **pinned_threads(),
     }
 
     def build(folder: Path) -> None:

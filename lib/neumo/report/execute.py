@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neumo.errors import NeumoError
+from neumo.hardware import thread_limits
 from neumo.progress import USES, VARIABLE
 from neumo.report.cells import INTERACTIVE_TAG
 from neumo.run import Run, project_root
@@ -67,6 +68,7 @@ def execute_chapter(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
     environment = {VARIABLE: str(run.folder / "progress.log"), USES: " ".join(uses)}
+    environment |= thread_limits(run.params.threads)
     try:
         papermill.execute_notebook(
             notebook,

@@ -88,7 +88,7 @@ def determined_by(chapter: Chapter, run: Run) -> dict[str, Any]:
     -------
     dict
         `cells`, `parameters` (los suyos), `inherited` (de los que salió lo que lee), `modules`, `versions` y, si entrena,
-        `bfloat16`: la precisión `auto` depende del procesador.
+        `bfloat16` y `threads`: la precisión `auto` depende del procesador, y el orden de las sumas, de los hilos.
     """
     values = run.params.model_dump(mode="json")
     trains = not {"repaired", "improved", "attempts"}.isdisjoint(chapter.uses)
@@ -99,6 +99,7 @@ def determined_by(chapter: Chapter, run: Run) -> dict[str, Any]:
         "modules": modules_digest(chapter.modules),
         "versions": versions(),
         "bfloat16": has_bfloat16() if trains else None,
+        "threads": run.params.threads if trains else None,
     }
 
 
