@@ -38,10 +38,10 @@ def test_the_card_scores_what_predict_would(predictions):
     assert ((scores["probability"] >= 0.5) == (scores["logit"] >= 0)).all()
 
 
-def card_text(predictions, description="una carpeta"):
+def card_text(predictions, description="una carpeta", **described):
     scores = card.chosen_scores(predictions, CHOSEN)
-    overall, subgroups = card.results(scores, threshold=0.5, resamples=200, seed=0)
-    table = scores.rename(columns={"y_true": "y"}).assign(partition="test", patient_known=True)
+    table = scores.rename(columns={"y_true": "y"}).assign(partition="test", patient_known=True, **described)
+    overall, subgroups = card.results(scores, table, threshold=0.5, resamples=200, seed=0)
     source = {"description": description, "synthetic": True, "official_test": False, "citation": ""}
     results = {"overall": overall, "subgroups": subgroups, "checks": "- nada que decir"}
     return card.model_card(chosen=CHOSEN, source=source, table=table, image_size=96, **results)
@@ -62,6 +62,17 @@ def test_the_card_says_what_it_must(predictions):
     ):
         assert phrase in text
     assert "{" not in text
+
+
+def test_the_groups_of_a_table_are_in_the_card_and_in_claim_36(predictions):
+    text = card_text(predictions, by_sex="mujer", by_Centro="a|b")
+    assert "No se conocen edad, sexo, gravedad ni aparato" in card_text(predictions)
+    assert "son la clase, sexo, Centro, y la etiología. No se conocen edad, gravedad ni aparato" in text
+    assert "| sexo: mujer (sensibilidad) |" in text
+    assert "| Centro: a\\|b (especificidad) |" in text
+    row = card.claim_table(references.claim(), synthetic=False, described=True).splitlines()[37]
+    assert row.startswith("| 36 |")
+    assert "[](#cap-02): las que trae la tabla" in row
 
 
 def test_the_name_of_a_folder_is_text_and_not_markup(predictions):

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from neumo.evaluation.comparison import paired_difference
-from neumo.evaluation.intervals import intervals, resample, subgroup_metrics, wilson
+from neumo.evaluation.intervals import intervals, resample, subgroup_metrics, subgroup_table, wilson
 from neumo.evaluation.metrics import as_scores, binary_metrics, measure, probability
 from score_example import clustered, simulated
 
@@ -134,3 +134,22 @@ def test_subgroups_use_the_metric_of_their_class():
     assert table.metric.to_list() == ["specificity", "sensitivity", "sensitivity"]
     assert table.value.to_list() == [0.5, 1.0, 0.5]
     assert table.method.to_list() == ["bootstrap", "wilson", "bootstrap"]
+
+
+def test_the_groups_of_a_table_are_rows_with_both_rates_in_their_order():
+    images = pd.DataFrame({"path": list("abcdefgh"), "group": list("abcdefgh"), "y_true": [0, 1] * 4, "subtype": ""})
+    ages = ["5 a 17 años"] * 2 + ["18 a 39 años"] * 4 + ["", ""]
+    described = images[["path"]].assign(by_age=ages, by_Hospital=[1] * 8).sample(frac=1, random_state=0)
+    prob = [0.1, 0.9, 0.1, 0.9, 0.9, 0.9, 0.1, 0.9]
+    table = subgroup_table(images, prob, described, resamples=100).set_index(["subgroup", "metric"])["value"]
+    assert table.to_dict() == {
+        ("NORMAL", "specificity"): 0.75,
+        ("PNEUMONIA", "sensitivity"): 1.0,
+        ("edad: 5 a 17 años", "sensitivity"): 1.0,
+        ("edad: 5 a 17 años", "specificity"): 1.0,
+        ("edad: 18 a 39 años", "sensitivity"): 1.0,
+        ("edad: 18 a 39 años", "specificity"): 0.5,
+        ("Hospital: 1", "sensitivity"): 1.0,
+        ("Hospital: 1", "specificity"): 0.75,
+    }
+    assert list(dict.fromkeys(table.index.get_level_values(0)))[2:4] == ["edad: 5 a 17 años", "edad: 18 a 39 años"]

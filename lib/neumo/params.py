@@ -40,6 +40,28 @@ class Phantom(_Model):
     defects: bool = _field(True, "planta archivos defectuosos para el capítulo 03")
 
 
+_Names = Annotated[
+    list[str], BeforeValidator(lambda given: [str(one) for one in given] if isinstance(given, list) else given)
+]
+
+
+class Table(_Model):
+    """La tabla de la fuente `table`: qué columna es cada cosa (vacía: la de nombre usual; `""`: no se usa)."""
+
+    file: str | None = _field(None, "archivo CSV o TSV, desde data_dir (vacío: el único que haya)")
+    images_dir: str | None = _field(None, "carpeta de las imágenes, desde la de la tabla (vacío: esa misma)")
+    path: str | None = _field(None, "columna de la ruta de la imagen")
+    label: str | None = _field(None, "columna de la clase")
+    negative_labels: _Names = _field([], "valores que son NORMAL (ninguno: los usuales)")
+    positive_labels: _Names = _field([], "valores que son PNEUMONIA (ninguno: los usuales)")
+    patient: str | None = _field(None, "columna del paciente")
+    partition: str | None = _field(None, "columna de la partición")
+    age: str | None = _field(None, "columna de la edad")
+    sex: str | None = _field(None, "columna del sexo")
+    view: str | None = _field(None, "columna de la proyección")
+    groups: _Names = _field([], "otras columnas cuyos valores son subgrupos")
+
+
 class Augmentation(_Model):
     """Aumento de datos; nombres de `ImageDataGenerator`, cero = apagado."""
 
@@ -218,8 +240,11 @@ _Counts = Annotated[dict[Literal["NORMAL", "PNEUMONIA"], Annotated[int, Field(ge
 class Params(_Model):
     """Todos los parámetros de un informe."""
 
-    source: Literal["phantom", "folder", "kaggle", "pneumoniamnist"] = _field("phantom", "origen de las radiografías")
-    data_dir: str | None = _field(None, "carpeta de las imágenes (fuentes folder y pneumoniamnist)")
+    source: Literal["phantom", "folder", "table", "kaggle", "pneumoniamnist"] = _field(
+        "phantom", "origen de las radiografías"
+    )
+    data_dir: str | None = _field(None, "carpeta de las imágenes (folder, pneumoniamnist) o de la tabla (table)")
+    image_table: Table = _field(Table(), "columnas y clases de la fuente table")
     class_names: Annotated[list[str], AfterValidator(_distinct)] = _field(
         ["NORMAL", "PNEUMONIA"], "carpetas de las clases: negativa, positiva", min_length=2, max_length=2
     )
@@ -292,8 +317,8 @@ class Params(_Model):
             yield (f"chosen_model es «{self.chosen_model}», y de final_models se leen con umbral {', '.join(readable)}")
         if self.patient_pattern and self.patient_folder:
             yield "patient_pattern y patient_folder dicen lo mismo de dos maneras: deje una"
-        if self.source == "folder" and not self.data_dir:
-            yield 'source es «folder» y falta data_dir: escriba SET="data_dir=carpeta"'
+        if self.source in ("folder", "table") and not self.data_dir:
+            yield f'source es «{self.source}» y falta data_dir: escriba SET="data_dir=carpeta"'
 
     def experiment(self, name: str) -> Experiment:
         """Devuelve el experimento de un nombre, con su tamaño de imagen, sus canales y su precisión resueltos.

@@ -16,7 +16,7 @@ from neumo.params import Params
 from neumo.progress import VARIABLE
 
 INTERACTIVE = "interactivo"
-_IMAGES = ("source", "data_dir")  # de qué imágenes habla un artefacto: se compara siempre
+_IMAGES = ("source", "data_dir", "image_table")  # de qué imágenes habla un artefacto: se compara siempre
 
 # nombre -> (archivo, capítulo que lo escribe; "" si lo escribe la orden `report` antes del primer capítulo)
 ARTEFACTS = {

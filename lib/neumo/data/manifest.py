@@ -77,13 +77,16 @@ def scan(
 
 
 def fingerprinted(table: "pd.DataFrame", root: Path) -> "pd.DataFrame":
-    """Completa un manifiesto con la clase en número, la huella y el tamaño de cada archivo, y los grupos que forman."""
+    """Completa un manifiesto con la clase en número, la huella y el tamaño de cada archivo, y los grupos que forman.
+
+    Los subgrupos, las columnas `by_…` de una tabla, se conservan.
+    """
     with ThreadPoolExecutor() as pool:
         prints = list(pool.map(lambda path: _fingerprint(root / path), table["path"]))
     table["sha256"], table["size"] = zip(*prints, strict=True)
     table["group"] = groups(table["patient"], table["sha256"].where(table["size"] > 0, ""))
     table["y"] = (table["label"] == CLASSES[1]).astype(int)
-    return table[_COLUMNS]
+    return table[[*_COLUMNS, *(name for name in table if name.startswith("by_"))]]
 
 
 def image_paths(folder: str | Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""De dónde vienen las radiografías: sintéticas, una carpeta, Kaggle o PneumoniaMNIST; siempre acaban en una carpeta."""
+"""De dónde vienen las radiografías: sintéticas, una carpeta, una tabla, Kaggle o PneumoniaMNIST; siempre acaban en una carpeta."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ from pathlib import Path
 from neumo.cache import cached, write_atomically
 from neumo.data import pneumoniamnist
 from neumo.data.manifest import image_paths
+from neumo.data.table import read_table
 from neumo.errors import NeumoError
 from neumo.params import Params
 from neumo.run import Run, encode
@@ -37,6 +38,8 @@ class Source:
         Si la prueba tiene las cuentas del conjunto de Kaggle (234 y 390): solo entonces se compara con lo publicado.
     citation : str
         Cita y licencia, vacía si no se conocen.
+    notes : tuple of str
+        Frases para el capítulo 02: lo que se entendió y lo que se deja fuera.
     """
 
     folder: Path
@@ -45,6 +48,7 @@ class Source:
     synthetic: bool
     official_test: bool
     citation: str
+    notes: tuple[str, ...] = ()
 
 
 def locate(params: Params, *, cache: Path) -> Source:
@@ -62,7 +66,13 @@ def locate(params: Params, *, cache: Path) -> Source:
     NeumoError
         Si la carpeta no existe o no tiene las dos clases, o si una descarga no puede hacerse.
     """
-    builders = {"phantom": _phantom, "folder": _folder, "kaggle": _kaggle, "pneumoniamnist": _pneumoniamnist}
+    builders = {
+        "phantom": _phantom,
+        "folder": _folder,
+        "table": _table,
+        "kaggle": _kaggle,
+        "pneumoniamnist": _pneumoniamnist,
+    }
     return builders[params.source](params, Path(cache))
 
 
@@ -84,6 +94,12 @@ def _folder(params: Params, cache: Path) -> Source:
     official = _is_official(folder, params.class_names)
     text = f"radiografías de la carpeta «{Path(params.data_dir).name}»"
     return Source(folder, "folder", text, False, official, KAGGLE_CITATION if official else "")
+
+
+def _table(params: Params, cache: Path) -> Source:
+    listed = read_table(str(params.data_dir), params.image_table)
+    text = f"{len(listed.table)} radiografías de la tabla «{listed.file.name}»"
+    return Source(listed.root, "table", text, False, False, "", tuple(listed.notes))
 
 
 def _kaggle(params: Params, cache: Path) -> Source:
@@ -172,16 +188,23 @@ def prepare(run: Run) -> None:
     write_atomically(run.path("params"), encode(run.params.model_dump(mode="json"), ".json"))
     described = {**asdict(source), "folder": str(source.folder), "folder_name": source.folder.name}
     write_atomically(run.path("source"), encode(described, ".json"))
-    write_atomically(run.path("listing"), _listing(source.folder))
+    write_atomically(run.path("listing"), _listing(source.folder, _files(run.params, source.folder)))
 
 
-def _listing(folder: Path) -> bytes:
-    found = sorted(Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
+def _files(params: Params, folder: Path) -> list[Path]:
+    """Los archivos de los que depende la ejecución: los que nombra la tabla, o todos los de la carpeta."""
+    if params.source == "table":
+        listed = read_table(str(params.data_dir), params.image_table)
+        return [listed.file, *(folder / path for path in listed.table["path"])]
+    return sorted(Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
+
+
+def _listing(folder: Path, found: list[Path]) -> bytes:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["path", "size", "mtime_ns"])
     for path in found:
         if path.is_file():
             status = path.stat()
-            rows.writerow([path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns])
+            rows.writerow([Path(os.path.relpath(path, folder)).as_posix(), status.st_size, status.st_mtime_ns])
     return text.getvalue().encode()

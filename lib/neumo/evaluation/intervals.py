@@ -1,5 +1,6 @@
 """Intervalos por paciente: bootstrap de grupos enteros, y Wilson donde el bootstrap no dice nada."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neumo.evaluation.metrics import Scores, as_labels, as_scores, as_vector, measure
-from neumo.words import METRICS
+from neumo.words import CLASSES, HEADERS, METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +154,7 @@ def intervals(
 def subgroup_metrics(
     y_true: Any, y_prob: Any, subgroups: Any, *, groups: Any = None, threshold: float = 0.5, **options: Any
 ) -> "pd.DataFrame":
-    """Mide el acierto dentro de cada subgrupo de una sola clase (NORMAL, bacteria, virus), con intervalo.
+    """Mide el acierto dentro de cada subgrupo (NORMAL, bacteria, mujeres), con intervalo.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def subgroup_metrics(
     -------
     DataFrame
         `subgroup` y las columnas de `intervals`; `metric` es `sensitivity` en los subgrupos de PNEUMONIA,
-        `specificity` en los de NORMAL y `balanced_accuracy` en los mixtos.
+        `specificity` en los de NORMAL, y las dos, una fila cada una, en los mixtos.
     """
     import pandas as pd
 
@@ -177,10 +178,51 @@ def subgroup_metrics(
     tables = {}
     for name in dict.fromkeys(names[names != ""]):
         mask = names == name
-        metric = {0.0: "specificity", 1.0: "sensitivity"}.get(y[mask].mean(), "balanced_accuracy")
-        known = {"groups": None if group is None else group[mask], "metrics": [metric], **options}
+        metrics = [name for label, name in ((1, "sensitivity"), (0, "specificity")) if (y[mask] == label).any()]
+        known = {"groups": None if group is None else group[mask], "metrics": metrics, **options}
         tables[name] = intervals(y[mask], prob[mask], threshold=threshold, **known)
     return pd.concat(tables, names=["subgroup"]).reset_index("subgroup").reset_index(drop=True)
+
+
+def subgroup_table(images: "pd.DataFrame", y_prob: Any, described: "pd.DataFrame", **options: Any) -> "pd.DataFrame":
+    """Mide todos los subgrupos que los datos dejan ver: la etiología y, si vienen de una tabla, sexo, edad y los demás.
+
+    Parameters
+    ----------
+    images : DataFrame
+        Una fila por imagen: `path`, `group`, `subtype` e `y_true`.
+    y_prob : array_like of float, shape (n,)
+        Probabilidad de PNEUMONIA, en el mismo orden.
+    described : DataFrame
+        El artefacto `partition`: `path` y las columnas `by_…`.
+    **options
+        `threshold`, `resamples` y `seed` de `intervals`.
+
+    Returns
+    -------
+    DataFrame
+        Como `subgroup_metrics`; un valor de `by_sex` se llama «sexo: mujer».
+    """
+    import pandas as pd
+
+    known = described.set_index("path").loc[images["path"]].astype(str)
+    classes = images["y_true"].map(dict(enumerate(CLASSES)))
+    named = [images["subtype"].where(images["subtype"] != "", classes).to_numpy(dtype=str)]
+    for name in (column for column in known if column.startswith("by_")):
+        label = HEADERS.get(name, name.removeprefix("by_"))
+        named.append(np.array([f"{label}: {value}" if value else "" for value in known[name]]))
+    y, prob, tables = images["y_true"].to_numpy(), np.asarray(y_prob), []
+    for names in named:
+        order = np.argsort([_natural(name) for name in names], kind="stable")
+        if names[order[-1]]:
+            whose = {"groups": images["group"].to_numpy()[order], **options}
+            tables.append(subgroup_metrics(y[order], prob[order], names[order], **whose))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _natural(name: str) -> str:
+    """Para ordenar «5 a 17» antes que «18 a 39»."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(9), name)
 
 
 def mean_interval(

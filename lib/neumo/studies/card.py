@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neumo.evaluation.intervals import intervals, subgroup_metrics
+from neumo.evaluation.intervals import intervals, subgroup_table
 from neumo.evaluation.predictions import by_seed, joint_logit, joint_probability
-from neumo.words import CLASSES, METRICS, PARTITIONS, brackets
+from neumo.words import HEADERS, METRICS, PARTITIONS, brackets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,19 +53,23 @@ def chosen_scores(predictions: "pd.DataFrame", chosen: Mapping[str, Any]) -> "pd
     return table.assign(logit=joint_logit(logits) / temperature, probability=scaled)
 
 
-def results(scores: "pd.DataFrame", *, threshold: float, resamples: int, seed: int) -> tuple:
+def results(
+    scores: "pd.DataFrame", described: "pd.DataFrame", *, threshold: float, resamples: int, seed: int
+) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Mide el modelo elegido en la prueba, en conjunto y por grupo, con intervalos por paciente.
+
+    `described` es el artefacto `partition`, que lleva los subgrupos.
 
     Returns
     -------
     overall, subgroups : DataFrame
-        De `neumo.evaluation.intervals` y `subgroup_metrics`.
+        De `neumo.evaluation.intervals`: `intervals` y `subgroup_table`.
     """
     y, prob = scores["y_true"], scores["probability"]
-    options = {"groups": scores["group"], "threshold": threshold, "resamples": resamples, "seed": seed}
+    options: dict[str, Any] = {"threshold": threshold, "resamples": resamples, "seed": seed}
     names = ("balanced_accuracy", "sensitivity", "specificity", "auc", "brier")
-    kinds = [kind or CLASSES[label] for kind, label in zip(scores["subtype"], y, strict=True)]
-    return intervals(y, prob, metrics=names, **options), subgroup_metrics(y, prob, kinds, **options)
+    overall = intervals(y, prob, metrics=names, groups=scores["group"], **options)
+    return overall, subgroup_table(scores, prob, described, **options)
 
 
 def rows(table: "pd.DataFrame", label: str) -> str:
@@ -80,7 +84,7 @@ def rows(table: "pd.DataFrame", label: str) -> str:
     """
     lines = ["| | valor | intervalo | pacientes |", "| --- | ---: | --- | ---: |"]
     for row in table.to_dict("records"):
-        name = METRICS.get(row[label], _NAMES.get(row[label], row[label]))
+        name = METRICS.get(row[label]) or _NAMES.get(row[label]) or _MARKS.sub(r"\\\g<0>", row[label])
         name += f" ({METRICS[row['metric']]})" if label != "metric" else ""
         interval = brackets(row["low"], row["high"]) or "no definido"
         lines.append(f"| {name} | {row['value']:.3f} | {interval} | {row['patients']} |")
@@ -95,6 +99,18 @@ def partitions(table: "pd.DataFrame") -> str:
         sick = int(part["y"].sum())
         lines.append(f"| {name} | {len(part) - sick} | {sick} | {part['group'].nunique()} |")
     return "\n".join(lines)
+
+
+def factors(table: "pd.DataFrame") -> str:
+    """Dice qué se sabe de cada imagen además de su clase, y qué no."""
+    told = [HEADERS.get(name, name.removeprefix("by_")) for name in table if name.startswith("by_")]
+    known = ", ".join(["la clase", *told]) + (", y la etiología" if told else " y la etiología")
+    hidden = [word for word in ("edad", "sexo", "gravedad") if word not in told]
+    known = _MARKS.sub(r"\\\g<0>", known)
+    return (
+        f"Los grupos que los datos dejan ver son {known}. No se conocen {', '.join(hidden)} ni aparato de cada imagen, así "
+        "que no se puede saber si el acierto es igual para todos."
+    )
 
 
 def model_card(
@@ -137,6 +153,7 @@ def model_card(
         seeds=", ".join(map(str, chosen["seeds"])),
         temperature=chosen["temperature"].get(chosen["model"], 1),
         data=f"{data[:1].upper()}{data[1:]}." + (synthetic if source["synthetic"] else ""),
+        factors=factors(table),
         partitions=partitions(table),
         test_note=official[source["official_test"]],
         unit=unit[bool(table["patient_known"].any())],
@@ -147,15 +164,18 @@ def model_card(
     )
 
 
-def claim_table(items: Iterable[Mapping[str, Any]], *, synthetic: bool) -> str:
+def claim_table(items: Iterable[Mapping[str, Any]], *, synthetic: bool, described: bool = False) -> str:
     """Escribe la lista CLAIM en Markdown: el capítulo que cumple cada punto, o el motivo de que no se cumpla.
 
-    Con imágenes sintéticas, los puntos que hablan de personas y de médicos dicen lo suyo (`synthetic`).
+    Con imágenes sintéticas, los puntos que hablan de personas y de médicos dicen lo suyo (`synthetic`); con una tabla que
+    da sexo, edad u otros grupos, el de las características de los pacientes se cumple (`described`).
     """
     lines = ["| n.º | apartado | punto | dónde, o por qué no |", "| ---: | --- | --- | --- |"]
     for item in items:
         if synthetic and "synthetic" in item:
             item = {**item, "chapter": None, "note": item["synthetic"]}
+        if described and "described" in item:
+            item = {**item, "chapter": "02", "note": item["described"]}
         link = f"[](#cap-{item['chapter']})" if item["chapter"] else "No:"
         where = f"{link}{': ' if item['chapter'] and item['note'] else ' '}{item['note']}".strip()
         lines.append(f"| {item['item']} | {item['section']} | {item['text']} | {where} |")

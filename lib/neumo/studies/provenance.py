@@ -52,6 +52,9 @@ def hashes(run: Run) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["file", "chapter", "bytes", "sha256"])
 
 
+_PLACES = ("data_dir", "image_table.file", "image_table.images_dir")
+
+
 def changed(params: Params) -> dict[str, Any]:
     """Devuelve los parámetros que se apartan de los de `params/demo.yaml`, en claves punteadas; rutas, por su última parte.
 
@@ -62,7 +65,7 @@ def changed(params: Params) -> dict[str, Any]:
     """
     usual, values = (flat(one.model_dump(mode="json")) for one in (Params(), params))
     found = {key: value for key, value in values.items() if usual.get(key, ...) != value}
-    return {key: PurePath(value).name if key == "data_dir" else value for key, value in found.items()}
+    return {key: PurePath(value).name if key in _PLACES else value for key, value in found.items()}
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:
