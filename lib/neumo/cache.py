@@ -6,12 +6,13 @@ import functools
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neumo.hardware import pinned_threads
+from neumo.hardware import cores, pinned_threads
 from neumo.modules import BASE, closure, digest, modules_digest
 
 if TYPE_CHECKING:
@@ -64,15 +65,37 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
         yield
 
 
-def training_lock(root: str | Path) -> contextlib.AbstractContextManager:
-    """Toma el cerrojo de los entrenamientos: dos capítulos pueden ir a la vez; dos entrenamientos, nunca.
+@contextlib.contextmanager
+def training_turn(root: str | Path) -> Iterator[None]:
+    """Espera a que haya un núcleo libre por cada hilo con que se va a entrenar, y los ocupa mientras dura el bloque.
 
-    Quien ya reparte la máquina entre varias ejecuciones da a cada una su turno, la carpeta de la variable `TURN`.
+    Con un hilo (`threads`), entrenan a la vez tantas redes como núcleos hay; con todos, una detrás de otra. Quien ya
+    reparte la máquina entre varias ejecuciones da a cada una su turno, la carpeta de la variable `TURN`.
     """
-    return locked(Path(os.environ.get(TURN, root)) / "training.lock")
+    folder = Path(os.environ.get(TURN, root))
+    wanted = min(pinned_threads().get("threads", cores()), cores())
+    while True:
+        with contextlib.ExitStack() as taken:
+            free = 0
+            for core in range(cores()):
+                with contextlib.suppress(BlockingIOError):
+                    taken.enter_context(locked(folder / f"training-{core}.lock", wait=False))
+                    free += 1
+                if free == wanted:
+                    yield
+                    return
+        time.sleep(0.1)
 
 
-def cached(root: str | Path, kind: str, key: dict, build: Callable[[Path], None], *, code: str | None = None) -> Path:
+def cached(
+    root: str | Path,
+    kind: str,
+    key: dict,
+    build: Callable[[Path], None],
+    *,
+    code: str | None = None,
+    trains: bool = False,
+) -> Path:
     """Devuelve la carpeta guardada para `key`; si no existe, la hace con `build`.
 
     Parameters
@@ -88,6 +111,8 @@ def cached(root: str | Path, kind: str, key: dict, build: Callable[[Path], None]
     code : str, optional
         El `__name__` del módulo que lo hace: su código, y el de cuantos importa por encima del piso bajo, también lo
         determina.
+    trains : bool
+        Si entrena una red: entonces espera su turno, y los hilos con que se calcula también determinan.
 
     Returns
     -------
@@ -95,6 +120,7 @@ def cached(root: str | Path, kind: str, key: dict, build: Callable[[Path], None]
         Carpeta completa: solo recibe su nombre cuando `build` termina.
     """
     modules = determining_modules(code) if code else ()
+    key = {**key, **(pinned_threads() if trains else {})}
     full_key = {**key, "modules": modules_digest(modules), "libraries": library_versions()}
     folder = Path(root) / kind / digest(full_key)
     if folder.is_dir():
@@ -103,7 +129,8 @@ def cached(root: str | Path, kind: str, key: dict, build: Callable[[Path], None]
         if not folder.is_dir():
             partial = folder.with_suffix(".partial")
             partial.mkdir(parents=True, exist_ok=True)
-            build(partial)
+            with training_turn(root) if trains else contextlib.nullcontext():
+                build(partial)
             write_atomically(partial / "key.json", json.dumps(full_key, indent=1, default=str).encode())
             os.replace(partial, folder)
     return folder
@@ -128,20 +155,17 @@ def cached_tables(
 
     Parameters
     ----------
-    root, kind, key, code
+    root, kind, key, code, trains
         Como en `cached`.
     measure : callable
         Devuelve cada tabla por su nombre.
-    trains : bool
-        Si entrena una red: entonces espera su turno.
     """
 
     def build(folder: Path) -> None:
-        with training_lock(root) if trains else contextlib.nullcontext():
-            for name, table in measure().items():
-                write_atomically(folder / f"{name}.csv", encode_table(table))
+        for name, table in measure().items():
+            write_atomically(folder / f"{name}.csv", encode_table(table))
 
-    folder = cached(root, kind, {**key, **(pinned_threads() if trains else {})}, build, code=code)
+    folder = cached(root, kind, key, build, code=code, trains=trains)
     return {path.stem: decode_table(path.read_bytes()) for path in sorted(folder.glob("*.csv"))}
 
 

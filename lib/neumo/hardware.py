@@ -47,3 +47,8 @@ def resolved_precision(precision: str) -> str:
     if precision != "auto":
         return precision
     return "bfloat16" if has_bfloat16() else "float32"
+
+
+def cores() -> int:
+    """Cuenta los núcleos del procesador que este proceso puede usar."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neumo.hardware import thread_limits
 from neumo.params import Params
 from neumo.params_reader import merge, validate
 from neumo.progress import USES
@@ -64,6 +65,7 @@ def open_run(cell: Mapping[str, Any]) -> Run:
     if params.data_dir and not Path(params.data_dir).is_absolute():
         # JupyterLab arranca el núcleo en notebooks/; la ruta de la celda cuenta desde el proyecto.
         params = params.model_copy(update={"data_dir": str(project_root() / params.data_dir)})
+    os.environ.update(thread_limits(params.threads))  # antes de que se importe TensorFlow
     used = tuple(dict.fromkeys([*declared, *os.environ.get(USES, "").split()]))
     if not alone:
         return Run(folder=folder, params=params, used=used)

@@ -154,6 +154,10 @@ class Ablation(_Model):
     epochs: int = _field(6, "épocas de cada variante", ge=1, le=100)
     seeds: _Seeds = _field([0, 1], "semillas", min_length=1)
 
+    def applied(self, experiment: Experiment) -> Experiment:
+        """Devuelve `experiment` con el tamaño y las épocas de la ablación."""
+        return experiment.model_copy(update=self.model_dump(include={"image_size", "epochs"}))
+
 
 class LotShift(_Model):
     """Entrenar con un lote de adquisición y medir con el otro (capítulo 13)."""
@@ -259,7 +263,7 @@ class Params(_Model):
     seed: int = _field(0, "semilla de todo lo que se sortea", ge=0, le=2**31 - 1)
     image_size: int = _field(32, "lado de la imagen que ven las redes, en píxeles", ge=16, le=512)
     channels: Literal[1, 3] = _field(1, "canales: 1 (gris) o 3 (gris repetido)")
-    threads: int | None = _field(None, "hilos de cálculo de cada capítulo (vacío: todos los núcleos)", ge=1, le=256)
+    threads: int | None = _field(1, "hilos de cálculo de cada capítulo (vacío: todos los núcleos)", ge=1, le=256)
     val_fraction: float = _field(0.2, "fracción de pacientes para validación", gt=0, lt=0.9)
     val_counts: _Counts | None = _field(None, "imágenes de validación por clase (manda sobre val_fraction)")
     test_fraction: float = _field(0.15, "fracción de pacientes para prueba si no hay test/", gt=0, lt=0.9)

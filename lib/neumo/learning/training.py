@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.cache import cached, training_lock, write_atomically
+from neumo.cache import cached, write_atomically
 from neumo.errors import NeumoError
-from neumo.hardware import pinned_threads
 from neumo.params import Experiment
 from neumo.progress import announce
 
@@ -164,14 +163,12 @@ def train(experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", *,
         "train": train_set.digest,
         "val": val_set.digest,
         "seed": seed,
-        **pinned_threads(),
     }
 
     def build(folder: Path) -> None:
-        with training_lock(cache):
-            _fit(folder, experiment, train_set, val_set, seed)
+        _fit(folder, experiment, train_set, val_set, seed)
 
-    folder = cached(cache, "training", key, build, code=__name__)
+    folder = cached(cache, "training", key, build, code=__name__, trains=True)
     return Training(folder=folder, experiment=experiment, seed=seed)
 
 

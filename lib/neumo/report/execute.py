@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,29 @@ def execute_chapter(
         os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def train_ahead(run: Run) -> None:
+    """Entrena en otro proceso lo que el capítulo 13 pedirá (`neumo.studies.corrections.train_ahead`).
+
+    Es solo un adelanto: si falla, el capítulo lo intentará de nuevo y dirá por qué.
+    """
+    code = (
+        "import sys; from neumo.notebook import open_run; from neumo.studies.corrections import train_ahead; "
+        "train_ahead(open_run({'run_dir': sys.argv[1]}))"
+    )
+    environment = {**os.environ, **_ENVIRONMENT, **thread_limits(run.params.threads)}
+    environment |= {VARIABLE: str(run.folder / "progress.log")}
+    log = run.folder / "logs" / "13_adelanto.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as stream:
+        subprocess.run(
+            [sys.executable, "-c", code, str(run.folder)],
+            env=environment,
+            cwd=project_root(),
+            stdout=stream,
+            stderr=stream,
+        )
 
 
 def _failing_cell(notebook: Path) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 from neumo.cache import locked, write_atomically
 from neumo.data.sources import prepare
 from neumo.errors import NeumoError
-from neumo.hardware import has_bfloat16
+from neumo.hardware import cores, has_bfloat16
 from neumo.modules import closure, digest, modules_digest
 from neumo.report.chapters import Chapter, read_chapters
 from neumo.report.console import announce_duration, progress_shown, reporter
 from neumo.report.downloads import files
-from neumo.report.execute import execute_chapter
+from neumo.report.execute import execute_chapter, train_ahead
 from neumo.run import Run, file_digest, inherited_parameters, versions
 
 _TEMPLATE = Path(__file__).with_name("template")
@@ -127,6 +127,14 @@ def tasks(chapters: list[Chapter], run: Run, failures: list[str]) -> Iterator[di
         Recibe la frase de cada tarea que falle.
     """
     for chapter in chapters:
+        if "ablation" in chapter.writes and _has_idle_cores(run):
+            yield {
+                "name": f"{chapter.number}_adelanto",
+                "actions": [(_guarded, [[], run, train_ahead, run])],
+                "file_dep": [str(path) for path in run.files("partition")],
+                "uptodate": [_unchanged(functools.partial(determined_by, chapter, run))],
+                "io": {"capture": False},
+            }
         written = [path for name in chapter.writes for path in run.files(name)]
         yield {
             "name": chapter.path.stem,
@@ -151,6 +159,11 @@ def tasks(chapters: list[Chapter], run: Run, failures: list[str]) -> Iterator[di
     }
 
 
+def _has_idle_cores(run: Run) -> bool:
+    """Dice si, mientras un capítulo entrena, queda algún núcleo para entrenar lo de otro."""
+    return (run.params.threads or cores()) < cores()
+
+
 def _loader(chapters: list[Chapter], run: Run, reporter: type, failures: list[str]) -> Any:
     from doit.cmd_base import TaskLoader2
     from doit.task import dict_to_task
@@ -161,7 +174,7 @@ def _loader(chapters: list[Chapter], run: Run, reporter: type, failures: list[st
                 "dep_file": str(run.folder / ".doit.db"),
                 "backend": "sqlite3",
                 "reporter": reporter,
-                "num_process": 2,
+                "num_process": 3 if _has_idle_cores(run) else 2,
                 "par_type": "thread",
             }
 
@@ -214,9 +227,9 @@ def build(run: Run, *, until: str | None = None) -> Path:
         with locked(run.folder / ".lock", wait=False), progress_shown(run.folder / "progress.log"):
             prepare(run)
             announce_duration(run, wanted)
-            told = reporter(len(wanted) + (until is None), failures)
-            loader = _loader(chapters, run, told, failures)
-            selected = [chapter.path.stem for chapter in wanted] if until else []
+            names = [task["name"] for task in tasks(wanted, run, failures)]
+            selected = names[:-1] if until else names
+            loader = _loader(chapters, run, reporter(len(selected), failures), failures)
             code = DoitMain(loader, config_filenames=()).run(["run", *selected])
     except BlockingIOError:
         raise NeumoError(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from neumo.data.store import ImageSet
     from neumo.params import Experiment, LotShift
+    from neumo.run import Run
 
 LABELS = {
     "base": "la red original",
@@ -100,6 +101,15 @@ def ablation(
         val_set = image_set("val", image_size=done.experiment.image_size)
         repaired.loc[rows, "logit"] = recomputed_logits(done, train_set, val_set, cache=cache)
     return pd.concat([moving.assign(statistics="moving"), repaired.assign(statistics="recomputed")], ignore_index=True)
+
+
+def train_ahead(run: "Run") -> None:
+    """Hace los entrenamientos de la ablación y los deja en la caché, para cuando el capítulo 13 los pida."""
+    from neumo.data.store import image_sets
+
+    settings = run.params.ablation
+    recipes = ablation_recipes(settings.applied(run.params.experiment("original")), run.params.repaired)
+    ablation(recipes, image_sets(run), seeds=settings.seeds, cache=run.cache)
 
 
 def ablation_table(predictions: "pd.DataFrame") -> "pd.DataFrame":

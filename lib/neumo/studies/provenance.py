@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def machine() -> dict[str, Any]:
     """Describe el procesador, la memoria, el sistema y los hilos; nada que identifique al equipo."""
-    from neumo.hardware import has_bfloat16
+    from neumo.hardware import cores, has_bfloat16, pinned_threads
 
     info = Path("/proc/cpuinfo")
     lines = info.read_text(errors="ignore").splitlines() if info.is_file() else []
@@ -26,12 +26,10 @@ def machine() -> dict[str, Any]:
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
     )
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": model,
-        "cores": usable,
-        "threads": int(threads) if threads else usable,
+        "cores": cores(),
+        "threads": pinned_threads().get("threads", cores()),
         "memory_gb": round(pages / 2**30, 1),
         "bfloat16": has_bfloat16(),
         "system": f"{platform.system()} {platform.machine()}",
