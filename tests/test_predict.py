@@ -158,9 +158,14 @@ def test_a_missing_or_truncated_file_of_the_run_says_what_to_do(run, images, tmp
     network.unlink()
     with pytest.raises(NeumoError, match=r"«mejorado-1\.keras».*`make report`"):
         predict.predict_paths(folder, [images])
-    (folder / "chosen.json").write_text('{"model": ')
-    with pytest.raises(NeumoError, match=r"chosen\.json falta o está dañado.*`make report`"):
-        predict.predict_paths(folder, [images])
+    for damaged in (
+        '{"model": ',
+        "[]",
+        '{"model": "a", "files": {"a": ["a.keras"]}, "thresholds": {}, "temperature": {}}',
+    ):
+        (folder / "chosen.json").write_text(damaged)
+        with pytest.raises(NeumoError, match=r"chosen\.json falta o está dañado.*`make report`"):
+            predict.predict_paths(folder, [images])
 
 
 def test_export_removes_networks_of_other_settings(run, tmp_path):

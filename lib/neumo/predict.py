@@ -1,6 +1,5 @@
 """Clasifica radiografías sueltas con la red elegida de una ejecución: lo que llama `python -m neumo predict`."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, FiniteFloat, PositiveFloat
 
 from neumo.data.manifest import CLASSES, EXTENSIONS, image_paths
 from neumo.data.store import decode_grey, to_grey, upright
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 OVERLAY_SIZE = 768  # lado mayor de los mapas que escribe `--explain`, en píxeles
 Pairs = list[tuple[str, str]]
+
+
+class _Chosen(BaseModel):
+    """Lo que `predict` lee de `chosen.json`, que puede venir de otra persona."""
+
+    model: str
+    files: dict[str, list[str]]
+    thresholds: dict[str, FiniteFloat]
+    temperature: dict[str, PositiveFloat | None]
 
 
 def find_images(paths: Sequence[str | Path]) -> tuple[Pairs, Pairs]:
@@ -113,7 +122,10 @@ def predict_paths(
 def _read_chosen(folder: Path) -> dict[str, Any]:
     path = folder / ARTEFACTS["chosen"][0]
     try:
-        return json.loads(path.read_bytes())
+        chosen = _Chosen.model_validate_json(path.read_bytes()).model_dump()
+        if not set(chosen["files"]) <= set(chosen["thresholds"]):
+            raise ValueError("a un modelo le falta su umbral")
+        return chosen
     except (OSError, ValueError):
         runs = sorted(other.parent.name for other in folder.parent.glob(f"*/{path.name}"))
         others = f" Con red elegida: {', '.join(runs)}." if runs else ""

@@ -1,9 +1,7 @@
 """El único camino para predecir: cargar una red, sus logits, la media de las semillas y la probabilidad calibrada."""
 
 import contextlib
-import json
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo.cache import write_atomically
-from neumo.errors import NeumoError
+from neumo.learning.model_file import check, damaged
 
 if TYPE_CHECKING:
     import keras
@@ -28,8 +26,7 @@ BLOCK = 128
 
 def input_size(file: Path) -> int:
     """Lee en un archivo `.keras` el lado de la imagen que espera la red, sin cargarla."""
-    with zipfile.ZipFile(file) as archive:
-        layers = json.loads(archive.read("config.json"))["config"]["layers"]
+    layers = check(file)["config"]["layers"]
     return int(next(layer["config"]["batch_shape"][1] for layer in layers if "batch_shape" in layer["config"]))
 
 
@@ -39,18 +36,20 @@ def load_network(path: Path) -> "keras.Model":
     Raises
     ------
     NeumoError
-        Si el archivo no está o no es una red entera.
+        Si el archivo no está, no es una red entera, o trae lo que `neumo.learning.model_file.check` no acepta.
     """
+    check(path)
     with quiet_tensorflow():
         import keras
 
         try:
-            return keras.models.load_model(path, compile=False)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise NeumoError(
-                f"No se puede cargar la red «{path.name}» ({type(error).__name__}): falta o está dañada. Haga `make report`, "
-                "que la escribe de nuevo."
-            ) from error
+            network = keras.models.load_model(path, compile=False, safe_mode=True)
+            side, channels = network.input_shape[1], network.input_shape[-1]
+            if (network.input_shape, network.output_shape) != ((None, side, side, channels), (None, 1)):
+                raise ValueError("no es una red de una imagen a una probabilidad")
+        except Exception as error:  # Keras avisa de un archivo dañado con casi cualquier clase de error
+            raise damaged(path, error) from error
+    return network
 
 
 def logits(training: "Training", image_set: "ImageSet") -> np.ndarray:

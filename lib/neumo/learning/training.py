@@ -12,6 +12,7 @@ import numpy as np
 
 from neumo.cache import cached, write_atomically
 from neumo.errors import NeumoError
+from neumo.learning.model_file import check
 from neumo.params import Experiment
 from neumo.progress import announce
 
@@ -186,7 +187,9 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
     history = _load_checkpoint(folder)
     steps = -(-len(train_set) // experiment.batch_size)
     if history:
-        model = keras.models.load_model(_checkpoint_path(folder, len(history)))
+        checkpoint = _checkpoint_path(folder, len(history))
+        check(checkpoint)
+        model = keras.models.load_model(checkpoint, safe_mode=True)
     else:
         model = networks.build(experiment, experiment.image_size, experiment.channels)
         compile_model(model, experiment, steps_per_epoch=steps)
