@@ -31,7 +31,8 @@ def test_verify_takes_the_folders_that_the_report_takes(images, capsys, inside):
 
 def test_a_prediction_that_fails_leaves_no_file_and_empties_none(images, tmp_path, capsys):
     known = tmp_path / "antes.csv"
-    known.write_text("lo de ayer")
+    known.write_text("path,probability,prediction\nde ayer,0.5,NORMAL\n")
+    before = known.read_text()
     for output in (known, tmp_path / "nueva" / "hoy.csv"):
         order = [
             "predict",
@@ -44,7 +45,7 @@ def test_a_prediction_that_fails_leaves_no_file_and_empties_none(images, tmp_pat
         ]
         assert main([*order, str(images)]) == 2
         assert "make report" in capsys.readouterr().err
-    assert known.read_text() == "lo de ayer"
+    assert known.read_text() == before
     assert {path.name for path in tmp_path.iterdir()} == {"kaggle", "antes.csv"}
 
 

@@ -1,4 +1,6 @@
+import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dicom_example import dicom, picture
 from neumo import predict
+from neumo.__main__ import main
 from neumo.data.store import decode_grey
 from neumo.errors import NeumoError
 from neumo.learning import inference
@@ -80,6 +84,17 @@ def test_the_keras_files_alone_give_the_same_probabilities(run, images, tmp_path
     np.testing.assert_allclose(together["probability"], sigmoid(logit(alone).mean(axis=0) / 2), atol=1e-6)
 
 
+@pytest.fixture
+def command(run, capsys):
+    """Función que da la orden `predict` y devuelve su estado y lo que escribió."""
+
+    def call(*arguments):
+        status = main(["predict", "--run", str(run.folder), *arguments])
+        return SimpleNamespace(returncode=status, **dict(zip(("stdout", "stderr"), capsys.readouterr(), strict=True)))
+
+    return call
+
+
 def logit(p):
     return np.log(p) - np.log1p(-p)
 
@@ -92,27 +107,126 @@ def test_paths_come_back_as_they_were_written(run, images, monkeypatch):
     monkeypatch.chdir(images.parent)
     table, unreadable = predict.predict_paths(run.folder, ["placas/", "./placas/b.png"])
     assert table["path"].tolist() == ["placas/a.JPEG", "placas/b.png", "placas/dentro/c.jpg", "./placas/b.png"]
-    assert not unreadable
+    assert dict(unreadable)["placas/._a.jpeg"] == "archivo oculto"
+    assert set(dict(unreadable)) == {"placas/._a.jpeg", "placas/notas.txt"}
     assert table["probability"].between(0, 1).all()
     assert (table["prediction"] == np.where(table["probability"] >= 0.5, "PNEUMONIA", "NORMAL")).all()
     assert table["probability"][1] == pytest.approx(table["probability"][3])
 
 
-def test_what_cannot_be_read_is_told_and_skipped(run, images, tmp_path):
-    (images / "rota.jpeg").write_bytes((images / "a.JPEG").read_bytes()[:300])
+def test_what_cannot_be_read_is_told_and_gets_no_class(run, images, tmp_path):
+    (images / "rota.jpeg").write_bytes((images / "a.JPEG").read_bytes()[:-300])
     (tmp_path / "vacia").mkdir()
-    paths = [str(images), str(images / "notas.txt"), str(tmp_path / "vacia"), "no/existe.png"]
-    table, unreadable = predict.predict_paths(run.folder, paths)
-    assert [Path(path).name for path in table["path"]] == ["a.JPEG", "b.png", "c.jpg"]
-    assert {Path(path).name for path, _ in unreadable} == {"rota.jpeg", "notas.txt", "vacia", "existe.png"}
-    assert all(reason for _, reason in unreadable)
+    paths = [str(images), str(tmp_path / "vacia"), "no/existe.png"]
+    table, others = predict.predict_paths(run.folder, paths)
+    by_name = table.set_index(table["path"].map(lambda path: Path(path).name))
+    assert list(by_name.index) == ["a.JPEG", "b.png", "rota.jpeg", "c.jpg"]
+    assert by_name.loc["rota.jpeg", ["prediction", "warning"]].tolist() == ["", "archivo truncado"]
+    assert by_name["probability"].isna().tolist() == [False, False, True, False]
+    assert {Path(path).name for path, _ in others} == {"rota.jpeg", "notas.txt", "._a.jpeg", "vacia", "existe.png"}
+    assert all(reason for _, reason in others)
 
 
 def test_nothing_readable_is_an_empty_table_with_its_columns(run, tmp_path):
-    table, unreadable = predict.predict_paths(run.folder, [tmp_path / "nada"])
-    assert list(table.columns) == ["path", "probability", "prediction"]
+    table, others = predict.predict_paths(run.folder, [tmp_path / "nada"])
+    assert list(table.columns) == ["path", "probability", "prediction", "warning"]
     assert len(table) == 0
-    assert len(unreadable) == 1
+    assert len(others) == 1
+
+
+def test_a_mixed_folder_is_read_named_and_ends_with_status_one(command, tmp_path):
+    """JPEG, PNG de 16 bits y DICOM de la misma radiografía dan lo mismo; lo demás, nombrado y sin clase."""
+    grey, folder = picture(), tmp_path / "mezcla"
+    folder.mkdir()
+    deep = (grey.astype(np.uint16) * 257)[..., None]
+    Image.fromarray(grey).save(folder / "a.jpeg", quality=95)
+    Image.fromarray(deep[..., 0]).save(folder / "b.png")
+    (folder / "c.dcm").write_bytes(dicom(65535 - deep[..., 0], bits=16, PhotometricInterpretation="MONOCHROME1"))
+    (folder / "IM000001").write_bytes(dicom(grey, bits=8))
+    Image.fromarray(255 - grey).save(folder / "negativo.png")
+    for name, level, size in (("negra", 0, 90), ("blanca", 255, 90), ("punto", 7, 1)):
+        Image.new("L", (size, size), level).save(folder / f"{name}.png")
+    (folder / "vacio.dcm").write_bytes(b"")
+    (folder / "roto.jpg").symlink_to(folder / "nada.jpg")
+    (folder / "notas.gif").write_bytes(b"GIF89a")
+    done = command(str(folder))
+    rows = {Path(row["path"]).name: row for row in csv.DictReader(done.stdout.splitlines())}
+    assert done.returncode == 1
+    same = [float(rows[name]["probability"]) for name in ("a.jpeg", "b.png", "c.dcm", "IM000001")]
+    assert np.ptp(same[1:]) < 1e-6 < 1
+    assert abs(same[0] - same[1]) < 0.02
+    assert rows["negativo.png"]["prediction"]
+    assert "invertida" in rows["negativo.png"]["warning"]
+    refused = {name: row["warning"] for name, row in rows.items() if not row["prediction"]}
+    assert refused == {
+        **dict.fromkeys(("negra.png", "blanca.png", "punto.png"), "casi vacía: desviación típica de 0.0 niveles"),
+        "vacio.dcm": "archivo vacío",
+        "roto.jpg": "enlace roto",
+    }
+    assert all(rows[name]["probability"] == "" for name in refused)
+    named = done.stderr.splitlines()
+    assert len(named) == len(refused) + 1
+    assert all(any(name in line for line in named) for name in (*refused, "notas.gif"))
+
+
+def test_far_from_the_training_images_says_so(run, images, tmp_path):
+    folder = tmp_path / "corrida"
+    shutil.copytree(run.folder, folder)
+    (folder / "partition.csv").write_text(
+        "partition,width,height,mean\ntrain,60,50,90\ntrain,180,90,200\ntest,5,900,3\n,0,0,nan\n"
+    )
+    grey = Image.open(images / "b.png", formats=("PNG",))
+    grey.resize((300, 100)).point(lambda level: level // 8).save(images / "lejos.png")
+    table, _ = predict.predict_paths(folder, [images / "b.png", images / "lejos.png"])
+    near, far = table["warning"]
+    assert near == ""
+    assert "brillo de 1" in far
+    assert "al entrenar, de 90 a 200" in far
+    assert "lado menor de 100" in far
+    assert "proporción de 3" in far
+
+
+def test_a_network_that_gives_nan_gives_no_class(run, images, tmp_path):
+    import keras
+
+    folder = tmp_path / "corrida"
+    shutil.copytree(run.folder, folder)
+    path = folder / "models" / "mejorado-1.keras"
+    network = keras.models.load_model(path, compile=False)
+    network.set_weights([np.full_like(weights, np.nan) for weights in network.get_weights()])
+    network.save(path)
+    table, others = predict.predict_paths(folder, [images / "b.png"])
+    assert table["probability"].isna().all()
+    assert table["prediction"].tolist() == [""]
+    assert "NaN" in others[0][1]
+
+
+def test_our_own_output_is_never_an_input_nor_falls_on_another_file(command, images):
+    arguments = [str(images), "--explain", str(images), "--output", str(images / "tabla.csv")]
+    first = command(*arguments)
+    assert (images / "a.JPEG.png").is_file()
+    before = (images / "tabla.csv").read_text()
+    again = command(*arguments)
+    assert first.returncode == again.returncode == 1  # por notas.txt
+    assert (images / "tabla.csv").read_text() == before
+    assert "Pasado por alto" in again.stderr
+    assert not list(images.rglob("*.png.png.png"))
+    shutil.copy(images / "dentro/c.jpg", images / "c.jpg.png")
+    refused = command(str(images / "dentro"), "--explain", str(images))
+    assert (refused.returncode, "c.jpg.png" in refused.stderr) == (2, True)
+    assert (images / "c.jpg.png").read_bytes() == (images / "dentro/c.jpg").read_bytes()
+    refused = command(str(images / "b.png"), "--output", str(images / "notas.txt"))
+    assert (refused.returncode, (images / "notas.txt").read_text()) == (2, "no es una imagen")
+
+
+def test_strange_names_are_escaped_and_nothing_breaks(command, images):
+    strange = os.fsencode(images) + b"/caf\xe9\x1b[2J.png"
+    with open(strange, "wb") as file:
+        file.write((images / "b.png").read_bytes())
+    done = command(str(images), "--output", str(images / "tabla.csv"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert r"caf\udce9\x1b[2J.png" in (images / "tabla.csv").read_text(encoding="utf-8")
 
 
 def test_batches_do_not_change_the_answer(run, images, monkeypatch):
@@ -127,6 +241,7 @@ def test_heat_maps_are_written_with_the_shape_of_the_radiograph(run, images, tmp
     predict.predict_paths(run.folder, [images, images / "b.png"], explain=target)
     written = sorted(path.relative_to(target).as_posix() for path in target.rglob("*.png"))
     assert written == ["a.JPEG.png", "b.png-2.png", "b.png.png", "dentro/c.jpg.png"]
+    assert all(predict.written_here(path) for path in target.rglob("*.png"))
     with Image.open(target / "b.png.png") as image:
         assert (image.size, image.mode) == ((90, 60), "RGB")
 
@@ -184,10 +299,10 @@ def test_export_removes_networks_of_other_settings(run, tmp_path):
 
 def test_the_command_is_quiet_and_exits_with_one(run, images):
     (images / "rota.jpeg").write_bytes(b"")
-    command = [sys.executable, "-m", "neumo", "predict", "--run", str(run.folder), str(images)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = [sys.executable, "-m", "neumo", "predict", "--run", str(run.folder), str(images)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stdout.splitlines()[0] == "path,probability,prediction"
-    assert len(done.stdout.splitlines()) == 4
-    assert len(done.stderr.splitlines()) == 1
-    assert "rota.jpeg" in done.stderr
+    assert done.stdout.splitlines()[0] == "path,probability,prediction,warning"
+    assert len(done.stdout.splitlines()) == 5
+    assert len(done.stderr.splitlines()) == 3
+    assert "rota.jpeg: archivo vacío" in done.stderr

@@ -1,3 +1,4 @@
+import os
 import sys
 from types import SimpleNamespace
 
@@ -6,9 +7,10 @@ import pytest
 from PIL import Image
 
 from neumo.data.manifest import scan
-from neumo.data.sources import locate
+from neumo.data.sources import locate, prepare
 from neumo.errors import NeumoError
 from neumo.params import Params
+from neumo.run import Run
 
 
 def write_images(folder, count=2):
@@ -173,3 +175,12 @@ def test_an_archive_of_another_form_is_refused(tmp_path, size, changes, said):
 def test_without_the_archive_and_without_network_it_says_how_to_do_it_by_hand(tmp_path):
     with pytest.raises(NeumoError, match="a mano.*data_dir"):
         mnist_source(tmp_path, tmp_path / "cache")
+
+
+def test_a_name_outside_utf8_does_not_stop_the_report(tmp_path):
+    kaggle_layout(tmp_path / "datos")
+    with open(os.fsencode(tmp_path) + b"/datos/train/caf\xe9.txt", "wb"):
+        pass
+    run = Run(folder=tmp_path / "build" / "corrida", params=Params(source="folder", data_dir=str(tmp_path / "datos")))
+    prepare(run)
+    assert r"train/caf\udce9.txt" in run.path("listing").read_text(encoding="utf-8")

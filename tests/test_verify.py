@@ -1,9 +1,13 @@
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from dicom_example import dicom, picture
+from neumo.__main__ import main
 from neumo.data.manifest import scan
 from neumo.data.split import split
 from neumo.data.verify import atypical, count_flags, exclusions, inspect, tukey_limits
@@ -55,7 +59,7 @@ def test_every_kind_of_damage_has_its_reason_and_no_file_is_touched(folder):
     assert reasons(folder) == {
         "train/NORMAL/truncada.jpeg": "no se puede decodificar: archivo truncado",
         "train/NORMAL/vacia.jpeg": "no se puede decodificar: archivo vacío",
-        "train/NORMAL/texto.png": "no se puede decodificar: no es un JPEG o PNG",
+        "train/NORMAL/texto.png": "no se puede decodificar: no es una imagen JPEG, PNG, BMP, TIFF, WebP ni DICOM",
         "train/NORMAL/negra.png": "casi vacía: desviación típica de 0.0 niveles",
         "train/NORMAL/otra.jpeg": "copia exacta de train/NORMAL/IM-0000-0001.jpeg",
         "train/NORMAL/IM-0001-0001.jpeg": "el mismo archivo está en las dos clases",
@@ -114,3 +118,47 @@ def test_atypical_tells_shape_and_size_apart(folder):
 def test_tukey_limits_hold_the_middle_half(values):
     low, high = tukey_limits(values)
     assert low <= np.median(values) <= high
+
+
+def test_negatives_are_told_and_kept(folder):
+    Image.fromarray(picture()).save(folder / "train/NORMAL/buena.png")
+    Image.fromarray(255 - picture()).save(folder / "train/NORMAL/negativo.png")
+    inspection = inspect(scan(folder), folder).set_index("path")
+    assert inspection.loc["train/NORMAL/negativo.png", ["inverted", "excluded"]].tolist() == [True, False]
+    assert not inspection.loc["train/NORMAL/buena.png", "inverted"]
+
+
+def test_dicom_files_bring_their_patient_and_every_other_file_is_counted(folder, capsys):
+    for name in ("a.dcm", "IM000002"):
+        (folder / "train/NORMAL" / name).write_bytes(dicom(picture() // len(name), bits=8, PatientID="77001234"))
+    (folder / "train/NORMAL/otra.gif").write_bytes(b"GIF89a")
+    table = scan(folder)
+    taken = table[table["path"].str.endswith((".dcm", "IM000002"))]
+    assert taken["patient"].nunique() == taken["group"].nunique() == 1
+    assert taken["patient_known"].all()
+    assert not table.astype(str).apply(lambda column: column.str.contains("77001234|Apellido")).any(axis=None)
+    assert reasons(folder) == {}
+    main(["verify", str(folder)])
+    assert "Otros archivos, que no se usan: 1 .gif.\n" in capsys.readouterr().out
+
+
+def test_each_unreadable_file_has_its_reason_and_no_path_of_the_machine(folder, capsys):
+    (folder / "train/NORMAL/vacia.jpeg").write_bytes(b"")
+    (folder / "train/NORMAL/rota.jpeg").symlink_to(folder / "nada.jpeg")
+    os.mkfifo(folder / "train/NORMAL/tuberia.png")
+    with open(os.fsencode(folder) + b"/train/NORMAL/caf\xe9.png", "wb") as file:
+        file.write(b"")
+    (folder / "train/NORMAL/con\x1b[2J.png").write_bytes(b"texto")
+    found = exclusions(inspect(scan(folder), folder, cache=folder / "cache"))
+    assert found.set_index("path")["reason"].str.removeprefix("no se puede decodificar: ").to_dict() == {
+        "train/NORMAL/vacia.jpeg": "archivo vacío",
+        "train/NORMAL/rota.jpeg": "enlace roto",
+        "train/NORMAL/tuberia.png": "no es un archivo corriente",
+        r"train/NORMAL/caf\udce9.png": "su nombre no está en UTF-8: cámbielo",
+        r"train/NORMAL/con\x1b[2J.png": "no es una imagen JPEG, PNG, BMP, TIFF, WebP ni DICOM",
+    }
+    assert str(folder) not in found.to_csv()
+    assert main(["verify", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("21 imágenes; 5 excluidas.\n")
+    assert "\x1b" not in printed

@@ -1,6 +1,7 @@
 """`python -m neumo …`: lo que llama el Makefile."""
 
 import argparse
+import io
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import NoReturn
 from neumo.errors import NeumoError
 from neumo.params_reader import load, parse_overrides
 from neumo.run import INTERACTIVE, Run, project_root
+from neumo.words import visible
 
 RESERVED = {
     INTERACTIVE: "la ejecución de JupyterLab",
@@ -56,23 +58,28 @@ def report(arguments: argparse.Namespace) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Clasifica radiografías con la red elegida de una ejecución."""
-    from neumo.predict import predict_paths
+    from neumo.predict import HARMLESS, predict_paths, written_here
 
     for path, is_folder in ((arguments.output, False), (arguments.explain, True)):
         if path:
             _check_writable(Path(path).absolute(), is_folder=is_folder)
-    table, unreadable = predict_paths(
+    output = Path(arguments.output) if arguments.output else None
+    if output and output.is_file() and output.stat().st_size and not written_here(output):
+        raise NeumoError(f"«{output}» ya existe y no es una tabla de esta orden: elija otro nombre para --output.")
+    table, others = predict_paths(
         Path(arguments.run), arguments.paths, model=arguments.model, explain=arguments.explain
     )
-    if arguments.output:
-        Path(arguments.output).parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(arguments.output, index=False)
-        print(f"{len(table)} predicciones en {arguments.output}")
+    text = table.assign(path=table["path"].map(visible)).to_csv(index=False)
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+        print(f"{(table['prediction'] != '').sum()} predicciones en {visible(arguments.output)}")
     else:
-        print(table.to_csv(index=False), end="")
-    for path, reason in unreadable:
-        print(f"No se pudo leer {path}: {reason}", file=sys.stderr)
-    return 1 if unreadable else 0
+        print(text, end="")
+    for path, reason in others:
+        told = "Pasado por alto" if reason in HARMLESS else "No se clasifica"
+        print(visible(f"{told} {path}: {reason}"), file=sys.stderr)
+    return 1 if any(reason not in HARMLESS for _, reason in others) else 0
 
 
 def _check_writable(path: Path, *, is_folder: bool) -> None:
@@ -92,10 +99,15 @@ def verify(arguments: argparse.Namespace) -> int:
     excluded = inspection[inspection["excluded"]]
     print(f"{len(table)} imágenes; {len(excluded)} excluidas.")
     for row in excluded.itertuples():
-        print(f"  {row.path}: {row.reason}")
+        print(visible(f"  {row.path}: {row.reason}"))
     for title, images, people, example in patients.schemes_found(table).itertuples(index=False):
-        print(f"  Nombres, esquema {title}: imágenes, {images}; pacientes, {people} ({example}).")
+        print(visible(f"  Nombres, esquema {title}: imágenes, {images}; pacientes, {people} ({example})."))
     print(patients.coverage(table)[0].replace("*", "").replace("`", ""))
+    for path in inspection.loc[inspection["inverted"], "path"]:
+        print(visible(f"  {path}: parece invertida (el hueso, oscuro)"))
+    every = (path.relative_to(folder).as_posix() for path in manifest.files(folder))
+    if others := manifest.left_out(every, set(table["path"])):
+        print(f"Otros archivos, que no se usan: {others}.")
     return 0
 
 
@@ -151,6 +163,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Ejecuta una orden; los errores salen como una frase y el detalle va a un registro."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # un nombre de archivo puede no estar en UTF-8
     try:
         arguments = _parser().parse_args(argv)
         return arguments.action(arguments)

@@ -21,6 +21,17 @@ POLICIES: dict[str, str] = _WORDS["policies"]
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
+def visible(text: str) -> str:
+    r"""Escapa lo que no se puede imprimir: caracteres de control, y bytes de un nombre que no está en UTF-8.
+
+    Examples
+    --------
+    >>> print(visible("caf\u00e9\n\x1b[2J\udcff"))
+    café\n\x1b[2J\udcff
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def brackets(low: float, high: float, *, digits: int = 3, sign: str = "") -> str:
     """Escribe los extremos de un intervalo; si no está definido (NaN), nada.
 

@@ -3,22 +3,23 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neumo.data.patients import with_patients
+from neumo.data import dicom
+from neumo.data.patients import GIVEN, with_patients
+from neumo.data.pixels import EXTENSIONS, content_of, is_image
 from neumo.errors import NeumoError
-from neumo.words import CLASSES
+from neumo.words import CLASSES, visible
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PARTITIONS = ("train", "val", "test")
-EXTENSIONS = (".jpeg", ".jpg", ".png")
 _COLUMNS = [
     *("path", "label", "y", "subtype", "patient", "patient_known", "scheme", "lot", "group"),
     *("sha256", "size", "original_split"),
@@ -48,9 +49,9 @@ def scan(
     -------
     DataFrame
         Una fila por imagen, ordenadas por ruta: `path` (relativa, con barras), `label` (NORMAL o PNEUMONIA), `y`
-        (0 o 1), `subtype` (bacteria, virus o vacío), `patient`, `patient_known`, `scheme` (cómo se leyó), `lot`
-        (IM, NORMAL2 o vacío), `group` (pacientes que comparten algún archivo idéntico cuentan como uno), `sha256`, `size` (bytes) y
-        `original_split` (train, val, test o vacío).
+        (0 o 1), `subtype` (bacteria, virus o vacío), `patient` (de un DICOM, un seudónimo), `patient_known`, `scheme`
+        (cómo se leyó), `lot` (IM, NORMAL2 o vacío), `group` (pacientes que comparten algún archivo idéntico cuentan como uno), `sha256`,
+        `size` (bytes) y `original_split` (train, val, test o vacío).
 
     Raises
     ------
@@ -65,7 +66,8 @@ def scan(
             f"No existe la carpeta de imágenes «{root}». Revise la ruta: si es relativa, cuenta desde donde da la orden."
         )
     found = [
-        (path.relative_to(root).as_posix(), label, split)
+        # Un nombre que no está en UTF-8 no se podría escribir: queda escapado, y al leerlo se dice por qué falla.
+        (path.relative_to(root).as_posix().encode(errors="backslashreplace").decode(), label, split)
         for split, label, class_folder in _class_folders(root, class_names)
         for path in image_paths(class_folder)
     ]
@@ -83,25 +85,54 @@ def fingerprinted(table: "pd.DataFrame", root: Path) -> "pd.DataFrame":
     """
     with ThreadPoolExecutor() as pool:
         prints = list(pool.map(lambda path: _fingerprint(root / path), table["path"]))
-    table["sha256"], table["size"] = zip(*prints, strict=True)
+    table["sha256"], table["size"], told = zip(*prints, strict=True)
+    dicoms = np.array([patient != "" for patient in told]) & ~table["scheme"].isin(GIVEN).to_numpy()
+    table.loc[dicoms, "patient"] = [patient for patient, use in zip(told, dicoms, strict=True) if use]
+    table.loc[dicoms, ["patient_known", "scheme"]] = True, "dicom"
     table["group"] = groups(table["patient"], table["sha256"].where(table["size"] > 0, ""))
     table["y"] = (table["label"] == CLASSES[1]).astype(int)
     return table[[*_COLUMNS, *(name for name in table if name.startswith("by_"))]]
 
 
 def image_paths(folder: str | Path) -> Iterator[Path]:
-    """Recorre, en orden, las imágenes de una carpeta; sigue los enlaces y se salta lo oculto y lo que añade macOS.
+    """Recorre, en orden, las imágenes de una carpeta: los archivos de `files` que se ofrecen como tales.
 
     Parameters
     ----------
     folder : path
         Las rutas que devuelve empiezan por ella, tal como se escribió.
     """
+    return filter(is_image, files(folder))
+
+
+def files(folder: str | Path, *, hidden: bool = False) -> Iterator[Path]:
+    """Recorre, en orden, los archivos de una carpeta; sigue los enlaces y se salta lo oculto y lo que añade macOS.
+
+    Parameters
+    ----------
+    folder : path
+        Las rutas que devuelve empiezan por ella, tal como se escribió.
+    hidden : bool
+        Si da también lo oculto y lo que añade macOS.
+    """
     for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
-        for name in sorted(names):
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                yield Path(parent, name)
+        shown = {name for name in (*folders, *names) if hidden or not (name.startswith(".") or name == "__MACOSX")}
+        folders[:] = sorted(shown.intersection(folders))
+        yield from (Path(parent, name) for name in sorted(shown.intersection(names)))
+
+
+def left_out(paths: Iterable[str], used: Collection[str]) -> str:
+    """Cuenta por extensión los archivos que no se usan y no están ocultos.
+
+    Examples
+    --------
+    >>> left_out(["a.png", "b.GIF", "c.gif", "LEEME", ".git/x"], {"a.png"})
+    '2 .gif, 1 sin extensión'
+    """
+    rest = [PurePosixPath(path) for path in paths if path not in used]
+    shown = [path for path in rest if not any(part.startswith(".") for part in path.parts)]
+    counts = Counter(visible(path.suffix.lower()) or "sin extensión" for path in shown)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
 
 
 def groups(patients: Sequence[str], contents: Sequence[str]) -> list[str]:
@@ -154,10 +185,13 @@ def _check_classes(root: Path, counts: Counter, class_names: Sequence[str]) -> N
             )
 
 
-def _fingerprint(path: Path) -> tuple[str, int]:
-    """Resumen y tamaño de un archivo; los que no se dejan leer quedan con tamaño cero y los señala `verify`."""
+def _fingerprint(path: Path) -> tuple[str, int, str]:
+    """Resumen y tamaño de un archivo, y su paciente si es un DICOM.
+
+    Los que no se dejan leer quedan con tamaño cero y el resumen de su motivo: los señala `verify`.
+    """
     try:
-        content = path.read_bytes()
-    except OSError:
-        content = b""
-    return hashlib.sha256(content).hexdigest(), len(content)
+        content = content_of(path)
+    except NeumoError as error:
+        return hashlib.sha256(str(error).encode()).hexdigest(), 0, ""
+    return hashlib.sha256(content).hexdigest(), len(content), dicom.patient(content)

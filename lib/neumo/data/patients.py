@@ -68,7 +68,9 @@ SCHEMES = {
 }
 """Los esquemas de nombres de los conjuntos públicos, por orden: a igualdad de aciertos, el primero."""
 OTHER = {"patient_pattern": "patient_pattern", "patient_folder": "patient_folder", "table": "columna de la tabla"}
-OTHER |= {"": "ninguno conocido"}
+GIVEN = frozenset(OTHER)
+"""Lo que dijo quien da la orden: manda sobre los nombres y sobre la cabecera de un DICOM."""
+OTHER |= {"dicom": "PatientID de los DICOM", "": "ninguno conocido"}
 
 # Lo que al final de un nombre dice «soy una versión de otro»; los números entre paréntesis, no: así numera Windows.
 _VERSION = re.compile(

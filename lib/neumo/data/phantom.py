@@ -347,7 +347,7 @@ def _plant_defects(folder: Path, plates: list[_Plate]) -> None:
     truncated, copied, narrow = [folder / p.path for p in plates if p.path.startswith("train/PNEUMONIA")][:3]
     truncated.write_bytes(truncated.read_bytes()[:400])
     shutil.copy(copied, copied.with_name(f"{copied.stem.rpartition('_')[0]}_9999.jpeg"))
-    with Image.open(narrow) as image:
+    with Image.open(narrow, formats=("JPEG",)) as image:
         image.convert("L").resize((image.width, max(image.height // 4, 16))).save(narrow, quality=90)
 
 

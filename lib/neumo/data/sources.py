@@ -207,4 +207,4 @@ def _listing(folder: Path, found: list[Path]) -> bytes:
         if path.is_file():
             status = path.stat()
             rows.writerow([Path(os.path.relpath(path, folder)).as_posix(), status.st_size, status.st_mtime_ns])
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")  # un nombre puede no estar en UTF-8

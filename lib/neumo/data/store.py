@@ -1,10 +1,8 @@
 """Las imágenes se decodifican una vez, a gris de 8 bits, en un archivo que se lee por trozos sin cargarlo entero."""
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
-import io
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo.cache import cached
+from neumo.data.pixels import content_of, read
 from neumo.errors import NeumoError
 
 if TYPE_CHECKING:
@@ -152,14 +151,13 @@ def distinct(table: "pd.DataFrame") -> tuple["pd.DataFrame", str]:
 def decode_grey(source: str | Path | bytes, image_size: int) -> np.ndarray:
     """Decodifica una radiografía a gris de 8 bits y la lleva a un cuadrado.
 
-    Los JPEG se decodifican ya reducidos (escalado en la transformada del coseno), siempre a no menos del tamaño
-    pedido, y el resto del camino es una reducción bilineal que promedia. Se aplica la orientación EXIF; la
-    transparencia se pone sobre negro; 16 bits pasan a 8 por el rango completo (o el de 12 bits, si caben en él).
+    Los JPEG se decodifican ya reducidos, siempre a no menos del tamaño pedido, y el resto del camino es una reducción
+    bilineal que promedia. Lo demás, como en `neumo.data.pixels.read`.
 
     Parameters
     ----------
     source : path or bytes
-        Archivo JPEG o PNG, o su contenido: gris, RGB, paleta, alfa o CMYK, de 8 o 16 bits.
+        El archivo, o su contenido.
     image_size : int
         Lado del resultado, en píxeles.
 
@@ -172,44 +170,19 @@ def decode_grey(source: str | Path | bytes, image_size: int) -> np.ndarray:
     NeumoError
         Si el archivo no se puede leer entero.
     """
-    from PIL import Image
-
     name = "imagen" if isinstance(source, bytes) else Path(source).name
     try:
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
-        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
-            image.draft("L", (image_size, image_size))
-            grey = to_grey(upright(image))
-            return np.asarray(grey.resize((image_size, image_size), Image.Resampling.BILINEAR))
-    except Exception as error:  # Pillow avisa de un archivo dañado con casi cualquier clase de error
-        raise NeumoError(
-            f"No se puede leer «{name}» ({error}): no es un JPEG o PNG entero. Sustitúyalo o quítelo."
-        ) from error
+        content = source if isinstance(source, bytes) else content_of(source)
+        return to_square(read(content, least=image_size).grey, image_size)
+    except NeumoError as error:
+        raise NeumoError(f"No se puede leer «{name}» ({error}). Sustitúyalo o quítelo.") from error
 
 
-def to_grey(image: "Image.Image") -> "Image.Image":
-    """Convierte una imagen de Pillow de cualquier modo a gris de 8 bits (modo `L`), del mismo tamaño."""
+def to_square(grey: "Image.Image", image_size: int) -> np.ndarray:
+    """Lleva una imagen gris a un cuadrado de `image_size` píxeles de lado: lo que ven las redes."""
     from PIL import Image
 
-    if image.mode == "L" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float32)
-        full_scale = 4095 if values.max(initial=0) <= 4095 else 65535
-        return Image.fromarray(np.rint(values.clip(0, full_scale) * (255 / full_scale)).astype(np.uint8))
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("L")
-    return image.convert("L")
-
-
-def upright(image: "Image.Image") -> "Image.Image":
-    """Endereza en su sitio una imagen de Pillow según su orientación EXIF y la devuelve."""
-    from PIL import ImageOps
-
-    with contextlib.suppress(Exception):  # unos metadatos dañados no impiden ver la imagen
-        ImageOps.exif_transpose(image, in_place=True)
-    return image
+    return np.asarray(grey.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
 def _decode_all(partial: Path, files: list[Path], hashes: list[str], image_size: int) -> None:
@@ -233,11 +206,9 @@ def _decode_all(partial: Path, files: list[Path], hashes: list[str], image_size:
 
 def _decode_checked(file: Path, sha256: str, image_size: int) -> np.ndarray:
     try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise NeumoError(
-            f"No se puede abrir «{file.name}» ({error.strerror}): ¿se movió tras el capítulo 02?"
-        ) from None
+        content = content_of(file)
+    except NeumoError as error:
+        raise NeumoError(f"No se puede abrir «{file.name}» ({error}): ¿se movió tras el capítulo 02?") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise NeumoError(f"«{file.name}» cambió después de hacer el manifiesto: ejecute de nuevo el capítulo 02.")
     try:

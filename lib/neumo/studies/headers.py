@@ -59,7 +59,7 @@ def _table_sums() -> tuple[np.ndarray, np.ndarray]:
 
     sample = io.BytesIO()
     Image.new("L", (8, 8)).save(sample, "JPEG", quality=50)
-    with Image.open(sample) as image:
+    with Image.open(sample, formats=("JPEG",)) as image:
         standard = np.array(_luminance(image))
     grid = np.arange(100, 0.5, -0.5)  # de empate, la mejor
     scale = np.where(grid < 50, 5000 / grid, 200 - 2 * grid)
