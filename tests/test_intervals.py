@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from neumo.evaluation.comparison import paired_difference
+from neumo.evaluation.comparison import intervals_by_model, paired_difference, paired_differences
 from neumo.evaluation.intervals import intervals, resample, subgroup_metrics, subgroup_table, wilson
 from neumo.evaluation.metrics import as_scores, binary_metrics, measure, probability
 from score_example import clustered, simulated
@@ -125,6 +125,22 @@ def test_a_diverged_seed_leaves_the_mean_undefined():
     table = intervals(y, prob, resamples=50)
     assert table.value.isna().all()
     assert set(table.method) == {"no definido"}
+
+
+@pytest.mark.parametrize("decisions", [{}, {"mala": "argmax"}])
+def test_a_diverged_network_is_not_compared(decisions):
+    y, logit = simulated(40)
+    rows = {"path": np.arange(40).astype(str), "group": np.arange(40), "y_true": y, "partition": "test", "seed": 0}
+    table = pd.concat(
+        [
+            pd.DataFrame({**rows, "model": "buena", "logit": logit}),
+            pd.DataFrame({**rows, "model": "mala", "logit": np.nan}),
+        ]
+    )
+    found = paired_differences(table, threshold={}, decisions=decisions, resamples=50)
+    assert found[["b", "difference", "low", "high", "p_value"]].isna().all(axis=None)
+    by_model = intervals_by_model(table, decisions=decisions, resamples=50).groupby("model")["value"].count()
+    assert by_model.to_dict() == {"buena": 12, "buena_conjunto": 12, "mala": 0, "mala_conjunto": 0}
 
 
 def test_subgroups_use_the_metric_of_their_class():

@@ -15,6 +15,7 @@ from neumo.evaluation.metrics import (
     binary_metrics,
     classification_report,
     confusion,
+    decide,
     probability,
     report_from_confusion,
 )
@@ -70,10 +71,12 @@ def test_diverged_network_is_measured_without_warnings_and_decides_nothing():
         report_from_confusion(binary_metrics([0, 1], [np.nan, np.nan])["confusion_matrix"])
 
 
-def test_decisions_given_are_measured_without_probabilities():
+def test_no_class_comes_out_of_a_nan_whoever_decides():
     measured = binary_metrics([0, 1], [np.nan, 0.9], y_pred=argmax_decision([np.nan, 0.9]))
-    assert measured["accuracy"] == 0.5
-    assert np.isnan(measured["auc"])
+    assert np.isnan([measured[name] for name in METRICS]).all()
+    assert measured["confusion_matrix"] == [[0, 0], [1, 0]]
+    with pytest.raises(NeumoError, match="1 de 2 imágenes"):
+        decide([np.nan, 0.9], 0.5)
 
 
 @settings(max_examples=60, deadline=None)

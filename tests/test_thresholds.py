@@ -76,6 +76,8 @@ def test_policies_refuse_what_they_cannot_do():
         choose_threshold([1, 1], [0.2, 0.8], policy="youden")
     with pytest.raises(NeumoError, match="fixed, youden"):
         choose_threshold(*KNOWN, policy="magia")
+    with pytest.raises(NeumoError, match="NaN"):
+        choose_threshold([0, 1, 1], [0.2, 0.8, np.nan], policy="youden")
 
 
 def test_thresholds_chosen_here_are_measured_there():

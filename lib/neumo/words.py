@@ -56,6 +56,21 @@ def with_interval(value: float, low: float, high: float, *, digits: int = 3, sig
     return f"{value:{sign}.{digits}f} {brackets(low, high, digits=digits, sign=sign)}".rstrip()
 
 
+def from_to(value: float, low: float, high: float) -> str:
+    """Escribe dentro de una frase un valor con su intervalo; si no puede calcularse, lo dice.
+
+    Examples
+    --------
+    >>> from_to(0.9, 0.8, 1.0), from_to(1.0, math.nan, math.nan)
+    ('0.900 (de 0.800 a 1.000)', '1.000 (sin intervalo: son muy pocos pacientes)')
+    """
+    if not math.isfinite(value):
+        return "sin definir"
+    return f"{value:.3f} " + (
+        f"(de {low:.3f} a {high:.3f})" if math.isfinite(low) else "(sin intervalo: son muy pocos pacientes)"
+    )
+
+
 def difference_text(change: float, low: float, high: float) -> str:
     """Escribe una diferencia y su intervalo, todo con signo.
 

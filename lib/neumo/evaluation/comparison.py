@@ -80,7 +80,7 @@ def paired_difference(
     -------
     DataFrame
         `metric`, `a`, `b`, `difference` (b - a), `low`, `high` y `p_value` (bilateral, del bootstrap); el intervalo es NaN
-        si ningún remuestreo cambia la diferencia.
+        si ningún remuestreo cambia la diferencia, y todo lo es si una red da NaN.
     """
     import pandas as pd
 
@@ -94,7 +94,8 @@ def paired_difference(
         if len(sample) and np.ptp(sample) > 1e-12:
             low, high = np.quantile(sample, TAILS)
         tail = (1 + min(np.sum(sample <= 0), np.sum(sample >= 0))) / (1 + len(sample))
-        rows.append((name, a[name][0], b[name][0], point, low, high, min(1.0, 2 * tail)))
+        p_value = min(1.0, 2 * tail) if np.isfinite(point) else np.nan
+        rows.append((name, a[name][0], b[name][0], point, low, high, p_value))
     return pd.DataFrame(rows, columns=["metric", "a", "b", "difference", "low", "high", "p_value"])
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Scores:
     """Etiquetas, probabilidades, decisiones y pérdida de cada imagen, ya comprobadas.
 
-    La decisión de una imagen sin probabilidad (NaN, de una red divergida) es NaN: no es NORMAL.
+    La decisión de una imagen sin probabilidad (NaN, de una red divergida) es NaN, la dé un umbral o quien la dé: no es NORMAL.
     """
 
     y: np.ndarray
@@ -63,8 +63,8 @@ def as_scores(y_true: Any, y_prob: Any, *, threshold: float = 0.5, y_pred: Any =
     prob = raw.astype(np.float64)
     if ((prob < 0) | (prob > 1)).any():
         raise NeumoError("y_prob tiene valores fuera de [0, 1]: si son logits, aplíqueles `probability`.")
-    decided = np.where(np.isnan(prob), np.nan, prob >= threshold)
-    pred = decided if y_pred is None else as_labels(y_pred, "y_pred", len(y))
+    decided = prob >= threshold if y_pred is None else as_labels(y_pred, "y_pred", len(y))
+    pred = np.where(np.isnan(prob), np.nan, decided)
     loss = _image_loss(y, raw, None if logits is None else as_vector(logits, "logits", len(y)))
     return Scores(y, prob, pred, loss)
 
@@ -102,6 +102,28 @@ def argmax_decision(y_prob: Any) -> np.ndarray:
     [0, 0, 0]
     """
     return np.argmax(np.asarray(y_prob, dtype=np.float64).reshape(-1, 1), axis=1).astype(np.int8)
+
+
+def decide(y_prob: Any, threshold: float) -> np.ndarray:
+    """Decide PNEUMONIA (1) desde el umbral.
+
+    Raises
+    ------
+    NeumoError
+        Si alguna probabilidad es NaN: de ella no sale una clase.
+
+    Examples
+    --------
+    >>> decide([0.2, 0.5], 0.5).tolist()
+    [0, 1]
+    """
+    prob = as_vector(y_prob, "y_prob").astype(np.float64)
+    if undecided := int(np.isnan(prob).sum()):
+        raise NeumoError(
+            f"La red no da un número (NaN) en {undecided} de {len(prob)} imágenes: no hay con qué decidir. Su entrenamiento "
+            "divergió; baje su tasa de aprendizaje o elija otro modelo con chosen_model."
+        )
+    return (prob >= threshold).astype(np.int8)
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -187,7 +209,7 @@ def binary_metrics(
     threshold : float
         Se predice PNEUMONIA cuando la probabilidad es mayor o igual.
     y_pred : array_like of int, optional
-        Decisiones ya tomadas; mandan sobre `threshold`, que queda en `None`.
+        Decisiones ya tomadas; mandan sobre `threshold`, que queda en `None`. Donde la probabilidad es NaN no cuentan.
     logits : array_like of float, optional
         Si se dan, la entropía cruzada sale de ellos, sin recortar.
 

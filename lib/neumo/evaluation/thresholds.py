@@ -7,7 +7,7 @@ import numpy as np
 
 from neumo.errors import NeumoError
 from neumo.evaluation.intervals import TAILS, group_index, resample
-from neumo.evaluation.metrics import as_scores, binary_metrics, cumulated, decision_rates, ratio
+from neumo.evaluation.metrics import as_scores, binary_metrics, cumulated, decide, decision_rates, ratio
 from neumo.words import POLICIES
 
 if TYPE_CHECKING:
@@ -27,10 +27,16 @@ def operating_points(y_true: Any, y_prob: Any) -> "pd.DataFrame":
     DataFrame
         `threshold`, `tn`, `fp`, `fn`, `tp`, `sensitivity`, `specificity`, `precision` y `f1`; el primero predice
         siempre PNEUMONIA y el último siempre NORMAL.
+
+    Raises
+    ------
+    NeumoError
+        Si alguna probabilidad es NaN.
     """
     import pandas as pd
 
     scores = as_scores(y_true, y_prob)
+    decide(scores.prob, 0.5)
     values, inverse = np.unique(scores.prob, return_inverse=True)
     tn, fn = (np.append(0, np.cumsum(np.bincount(inverse, scores.y == k, len(values)))) for k in (0, 1))
     fp, tp = tn[-1] - tn, fn[-1] - fn
@@ -125,7 +131,7 @@ def choose_threshold(y_true: Any, y_prob: Any, *, policy: str = "fixed", thresho
     Raises
     ------
     NeumoError
-        Si la política no existe o solo hay una clase (salvo `fixed`).
+        Si la política no existe, solo hay una clase o alguna probabilidad es NaN (salvo `fixed`).
 
     Examples
     --------
