@@ -40,7 +40,8 @@ def test_the_card_scores_what_predict_would(predictions):
 
 def card_text(predictions, description="una carpeta", **described):
     scores = card.chosen_scores(predictions, CHOSEN)
-    table = scores.rename(columns={"y_true": "y"}).assign(partition="test", patient_known=True, **described)
+    table = scores.rename(columns={"y_true": "y"}).assign(partition="test", **described)
+    table = table.assign(original_split="test", patient_known=True)
     overall, subgroups = card.results(scores, table, threshold=0.5, resamples=200, seed=0)
     source = {"description": description, "synthetic": True, "official_test": False, "citation": ""}
     results = {"overall": overall, "subgroups": subgroups, "checks": "- nada que decir"}
@@ -55,6 +56,7 @@ def test_the_card_says_what_it_must(predictions):
         "### Uso previsto",
         "### Fuera de alcance",
         "sintéticas",
+        "ya traían apartada las imágenes",
         "conjunto de 2 redes",
         "neumonía bacteriana (sensibilidad)",
         "normal (especificidad)",

@@ -91,21 +91,22 @@ def _check_writable(path: Path, *, is_folder: bool) -> None:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Verifica una carpeta de imágenes sin entrenar nada."""
-    from neumo.data import manifest, patients, sources, verify
+    from neumo.data import layout, manifest, patients, verify
 
-    folder = sources.find_images(Path(arguments.folder), class_names=arguments.class_names)
+    folder, _, notes = layout.find(Path(arguments.folder), class_names=arguments.class_names)
     table = manifest.scan(folder, class_names=arguments.class_names)
     inspection = verify.inspect(table, folder)
     excluded = inspection[inspection["excluded"]]
     print(f"{len(table)} imágenes; {len(excluded)} excluidas.")
     for row in excluded.itertuples():
         print(visible(f"  {row.path}: {row.reason}"))
+    print(*(f"  {note}" for note in notes), sep="\n")
     for title, images, people, example in patients.schemes_found(table).itertuples(index=False):
         print(visible(f"  Nombres, esquema {title}: imágenes, {images}; pacientes, {people} ({example})."))
     print(patients.coverage(table)[0].replace("*", "").replace("`", ""))
     for path in inspection.loc[inspection["inverted"], "path"]:
         print(visible(f"  {path}: parece invertida (el hueso, oscuro)"))
-    every = (path.relative_to(folder).as_posix() for path in manifest.files(folder))
+    every = (path.relative_to(folder).as_posix() for path in layout.files(folder))
     if others := manifest.left_out(every, set(table["path"])):
         print(f"Otros archivos, que no se usan: {others}.")
     return 0

@@ -40,25 +40,29 @@ class Phantom(_Model):
     defects: bool = _field(True, "planta archivos defectuosos para el capítulo 03")
 
 
-_Names = Annotated[
-    list[str], BeforeValidator(lambda given: [str(one) for one in given] if isinstance(given, list) else given)
-]
+def _as_name(given: Any) -> Any:
+    """Donde se pide un nombre, lo escrito es un nombre, aunque parezca un número o un sí o no."""
+    return str(given).lower() if isinstance(given, bool) else str(given) if isinstance(given, int | float) else given
+
+
+_Name = Annotated[str, BeforeValidator(_as_name)]
+_Names = list[_Name]
 
 
 class Table(_Model):
     """La tabla de la fuente `table`: qué columna es cada cosa (vacía: la de nombre usual; `""`: no se usa)."""
 
-    file: str | None = _field(None, "archivo CSV o TSV, desde data_dir (vacío: el único que haya)")
-    images_dir: str | None = _field(None, "carpeta de las imágenes, desde la de la tabla (vacío: esa misma)")
-    path: str | None = _field(None, "columna de la ruta de la imagen")
-    label: str | None = _field(None, "columna de la clase")
+    file: _Name | None = _field(None, "archivo CSV o TSV, desde data_dir (vacío: el único que haya)")
+    images_dir: _Name | None = _field(None, "carpeta de las imágenes, desde la de la tabla (vacío: esa misma)")
+    path: _Name | None = _field(None, "columna de la ruta de la imagen")
+    label: _Name | None = _field(None, "columna de la clase")
     negative_labels: _Names = _field([], "valores que son NORMAL (ninguno: los usuales)")
     positive_labels: _Names = _field([], "valores que son PNEUMONIA (ninguno: los usuales)")
-    patient: str | None = _field(None, "columna del paciente")
-    partition: str | None = _field(None, "columna de la partición")
-    age: str | None = _field(None, "columna de la edad")
-    sex: str | None = _field(None, "columna del sexo")
-    view: str | None = _field(None, "columna de la proyección")
+    patient: _Name | None = _field(None, "columna del paciente")
+    partition: _Name | None = _field(None, "columna de la partición")
+    age: _Name | None = _field(None, "columna de la edad")
+    sex: _Name | None = _field(None, "columna del sexo")
+    view: _Name | None = _field(None, "columna de la proyección")
     groups: _Names = _field([], "otras columnas cuyos valores son subgrupos")
 
 
@@ -247,9 +251,9 @@ class Params(_Model):
     source: Literal["phantom", "folder", "table", "kaggle", "pneumoniamnist"] = _field(
         "phantom", "origen de las radiografías"
     )
-    data_dir: str | None = _field(None, "carpeta de las imágenes (folder, pneumoniamnist) o de la tabla (table)")
+    data_dir: _Name | None = _field(None, "carpeta de las imágenes (folder, pneumoniamnist) o de la tabla (table)")
     image_table: Table = _field(Table(), "columnas y clases de la fuente table")
-    class_names: Annotated[list[str], AfterValidator(_distinct)] = _field(
+    class_names: Annotated[_Names, AfterValidator(_distinct)] = _field(
         ["NORMAL", "PNEUMONIA"], "carpetas de las clases: negativa, positiva", min_length=2, max_length=2
     )
     patient_pattern: Annotated[str | None, AfterValidator(_names_patient)] = _field(

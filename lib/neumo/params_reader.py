@@ -40,9 +40,21 @@ for _tag, _pattern, _read in (
     _Loader.add_constructor(_tag, lambda loader, node, read=_read: read(node.value))
 
 
-def _parse_yaml(text: str, where: str) -> Any:
+class _NameLoader(_Loader):
+    """Lee nombres: `007`, `no` o `2024` son lo que se escribió."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in known if tag.endswith(":null")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_NAMES = re.compile(r"(data_dir|class_names|image_table\b.*)$")
+
+
+def _parse_yaml(text: str, where: str, *, loader: type[_Loader] = _Loader) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=loader)
     except NeumoError as error:
         raise NeumoError(f"{where}: {error}") from None
     except yaml.YAMLError as error:
@@ -79,8 +91,9 @@ def parse_overrides(text: str) -> dict[str, Any]:
             )
         if key in overrides:
             raise NeumoError(f"SET: «{key}» está dos veces. Deje una sola.")
+        loader = _NameLoader if _NAMES.match(key) else _Loader
         # En YAML, lo que sigue a « #» es un comentario; en una orden nadie los escribe.
-        overrides[key] = value if re.search(r"(^|\s)#", value) else _parse_yaml(value, f"SET, {key}")
+        overrides[key] = value if re.search(r"(^|\s)#", value) else _parse_yaml(value, f"SET, {key}", loader=loader)
     return overrides
 
 

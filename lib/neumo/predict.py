@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, FiniteFloat, PositiveFloat
 
 from neumo.cache import decode_table
-from neumo.data.manifest import CLASSES, files
+from neumo.data.layout import files
 from neumo.data.pixels import EXTENSIONS, MARK, OURS_MAP, content_of, is_image, read
 from neumo.data.store import to_square
 from neumo.data.verify import NEAR_EMPTY_STD, measure, nearly_empty
@@ -19,7 +19,7 @@ from neumo.errors import NeumoError
 from neumo.evaluation.predictions import joint_probability
 from neumo.learning.inference import BLOCK, load_network, network_logits
 from neumo.run import ARTEFACTS
-from neumo.words import visible
+from neumo.words import CLASSES, visible
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,9 +1,8 @@
 """La tabla de imágenes: ruta, clase, etiología, paciente, contenido y partición oficial de cada una."""
 
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -11,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo.data import dicom
+from neumo.data.layout import class_folders, image_paths
 from neumo.data.patients import GIVEN, with_patients
-from neumo.data.pixels import EXTENSIONS, content_of, is_image
+from neumo.data.pixels import EXTENSIONS, content_of
 from neumo.errors import NeumoError
 from neumo.words import CLASSES, visible
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PARTITIONS = ("train", "val", "test")
 _COLUMNS = [
     *("path", "label", "y", "subtype", "patient", "patient_known", "scheme", "lot", "group"),
     *("sha256", "size", "original_split"),
@@ -65,15 +64,16 @@ def scan(
         raise NeumoError(
             f"No existe la carpeta de imágenes «{root}». Revise la ruta: si es relativa, cuenta desde donde da la orden."
         )
+    folders = class_folders(root, class_names)
     found = [
         # Un nombre que no está en UTF-8 no se podría escribir: queda escapado, y al leerlo se dice por qué falla.
         (path.relative_to(root).as_posix().encode(errors="backslashreplace").decode(), label, split)
-        for split, label, class_folder in _class_folders(root, class_names)
+        for split, label, class_folder in folders
         for path in image_paths(class_folder)
     ]
     _check_classes(root, Counter(label for _, label, _ in found), class_names)
     table = pd.DataFrame(sorted(found), columns=["path", "label", "original_split"])
-    nobody = {*class_names, *PARTITIONS}
+    nobody = {part for _, _, folder in folders for part in folder.relative_to(root).parts}
     table = with_patients(table, pattern=patient_pattern, folder=patient_folder, nobody=nobody)
     return fingerprinted(table, root)
 
@@ -92,33 +92,6 @@ def fingerprinted(table: "pd.DataFrame", root: Path) -> "pd.DataFrame":
     table["group"] = groups(table["patient"], table["sha256"].where(table["size"] > 0, ""))
     table["y"] = (table["label"] == CLASSES[1]).astype(int)
     return table[[*_COLUMNS, *(name for name in table if name.startswith("by_"))]]
-
-
-def image_paths(folder: str | Path) -> Iterator[Path]:
-    """Recorre, en orden, las imágenes de una carpeta: los archivos de `files` que se ofrecen como tales.
-
-    Parameters
-    ----------
-    folder : path
-        Las rutas que devuelve empiezan por ella, tal como se escribió.
-    """
-    return filter(is_image, files(folder))
-
-
-def files(folder: str | Path, *, hidden: bool = False) -> Iterator[Path]:
-    """Recorre, en orden, los archivos de una carpeta; sigue los enlaces y se salta lo oculto y lo que añade macOS.
-
-    Parameters
-    ----------
-    folder : path
-        Las rutas que devuelve empiezan por ella, tal como se escribió.
-    hidden : bool
-        Si da también lo oculto y lo que añade macOS.
-    """
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        shown = {name for name in (*folders, *names) if hidden or not (name.startswith(".") or name == "__MACOSX")}
-        folders[:] = sorted(shown.intersection(folders))
-        yield from (Path(parent, name) for name in sorted(shown.intersection(names)))
 
 
 def left_out(paths: Iterable[str], used: Collection[str]) -> str:
@@ -165,13 +138,6 @@ def groups(patients: Sequence[str], contents: Sequence[str]) -> list[str]:
     first = np.unique(component, return_index=True)[1]
     leader = dict(zip(component[first], names[first], strict=True))
     return [str(leader[component[index]]) for index in patient]
-
-
-def _class_folders(root: Path, class_names: Sequence[str]) -> Iterator[tuple[str, str, Path]]:
-    splits = [split for split in PARTITIONS if (root / split).is_dir()] or [""]
-    for split in splits:
-        for label, name in zip(CLASSES, class_names, strict=True):
-            yield split, label, root / split / name
 
 
 def _check_classes(root: Path, counts: Counter, class_names: Sequence[str]) -> None:

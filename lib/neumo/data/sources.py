@@ -3,12 +3,13 @@
 import csv
 import io
 import os
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from neumo.cache import cached, write_atomically
 from neumo.data import pneumoniamnist
-from neumo.data.manifest import image_paths
+from neumo.data.layout import Layout, files, find, image_paths
 from neumo.data.table import read_table
 from neumo.errors import NeumoError
 from neumo.params import Params
@@ -90,10 +91,12 @@ def _phantom(params: Params, cache: Path) -> Source:
 
 
 def _folder(params: Params, cache: Path) -> Source:
-    folder = find_images(Path(params.data_dir), class_names=params.class_names)
-    official = _is_official(folder, params.class_names)
-    text = f"radiografías de la carpeta «{Path(params.data_dir).name}»"
-    return Source(folder, "folder", text, False, official, KAGGLE_CITATION if official else "")
+    layout = find(Path(str(params.data_dir)), class_names=params.class_names)
+    official = _is_official(layout)
+    text = f"radiografías de la carpeta «{Path(str(params.data_dir)).name}»"
+    return Source(
+        layout.root, "folder", text, False, official, KAGGLE_CITATION if official else "", tuple(layout.notes)
+    )
 
 
 def _table(params: Params, cache: Path) -> Source:
@@ -115,70 +118,25 @@ def _kaggle(params: Params, cache: Path) -> Source:
         raise NeumoError(f"La fuente kaggle necesita el paquete kagglehub, que no está instalado. {by_hand}") from None
     except Exception as error:
         raise NeumoError(f"Kaggle no respondió ({type(error).__name__}): sin red o sin cuenta. {by_hand}") from error
-    folder = find_images(downloaded, class_names=params.class_names)
+    layout = find(downloaded, class_names=params.class_names)
     text = f"el conjunto de Kaggle {KAGGLE}"
-    return Source(folder, "kaggle", text, False, _is_official(folder, params.class_names), KAGGLE_CITATION)
+    return Source(layout.root, "kaggle", text, False, _is_official(layout), KAGGLE_CITATION, tuple(layout.notes))
 
 
-def find_images(folder: Path, *, class_names: list[str]) -> Path:
-    """Comprueba que una carpeta tiene las dos clases y devuelve la que las contiene.
-
-    Parameters
-    ----------
-    folder : Path
-        La carpeta, o una que la envuelva (`chest_xray/`, como en el archivo de Kaggle).
-    class_names : list of str
-        Nombres de las carpetas: negativa, positiva.
-
-    Raises
-    ------
-    NeumoError
-        Si falta la carpeta, alguna clase o toda imagen: dice qué hay y qué se esperaba.
-    """
-    if not folder.is_dir():
-        raise NeumoError(
-            f"No existe la carpeta «{folder}». Revise data_dir: las rutas cuentan desde donde da la orden."
-        )
-    negative, positive = class_names
-    for candidate in [folder, *sorted(p for p in folder.iterdir() if p.is_dir() and p.name == "chest_xray")]:
-        roots = [r for r in (candidate, *(candidate / p for p in ("train", "val", "test"))) if r.is_dir()]
-        present = {
-            name: [r for r in roots if (r / name).is_dir() and any(image_paths(r / name))] for name in class_names
-        }
-        if all(present.values()):
-            _check_parts(present, candidate)
-            return candidate
-    seen = ", ".join(sorted({p.parent.name for p in image_paths(folder)})) or "ninguna imagen"
-    raise NeumoError(
-        f"En «{folder}» se esperaban imágenes de las clases {negative} y {positive} (en {negative}/ y {positive}/, o dentro "
-        f"de train/, val/ y test/) y se encontró: {seen}. Si sus carpetas se llaman de otro modo, use "
-        'SET="class_names=[negativa,positiva]".'
-    )
-
-
-def _check_parts(present: dict[str, list[Path]], folder: Path) -> None:
-    """En disposición de Kaggle, `train/` y `test/` necesitan las dos clases (una `val/` vacía se tolera)."""
-    for name, roots in present.items():
-        lacking = [r.name for others in present.values() for r in others if r not in roots and r.name != "val"]
-        if lacking:
-            raise NeumoError(
-                f"En «{folder / lacking[0]}» no hay imágenes de la clase {name}: se esperaban las dos. Añádalas o quite "
-                "esa carpeta."
-            )
-
-
-def _is_official(folder: Path, class_names: list[str]) -> bool:
-    counts = [len(list(image_paths(folder / "test" / name))) for name in class_names]
-    return counts == list(OFFICIAL_TEST.values())
+def _is_official(layout: Layout) -> bool:
+    counts = Counter(label for part, label, folder in layout.folders if part == "test" for _ in image_paths(folder))
+    return counts == OFFICIAL_TEST
 
 
 def _pneumoniamnist(params: Params, cache: Path) -> Source:
     folder, text = pneumoniamnist.unpacked(params, cache=cache)
     citation = "Yang et al. 2023, Zenodo 10519652, de Kermany et al. 2018; CC BY 4.0"
-    return Source(folder, "pneumoniamnist", text, False, _is_official(folder, params.class_names), citation)
+    return Source(
+        folder, "pneumoniamnist", text, False, _is_official(find(folder, class_names=params.class_names)), citation
+    )
 
 
-def prepare(run: Run) -> None:
+def prepare(run: Run) -> Source:
     """Resuelve la fuente de imágenes y escribe los artefactos previos al primer capítulo.
 
     Escribe `params` (todos, resueltos), `source` (qué imágenes son) y `listing` (ruta, tamaño y fecha de cada una,
@@ -188,15 +146,17 @@ def prepare(run: Run) -> None:
     write_atomically(run.path("params"), encode(run.params.model_dump(mode="json"), ".json"))
     described = {**asdict(source), "folder": str(source.folder), "folder_name": source.folder.name}
     write_atomically(run.path("source"), encode(described, ".json"))
-    write_atomically(run.path("listing"), _listing(source.folder, _files(run.params, source.folder)))
+    write_atomically(run.path("listing"), _listing(source.folder, _files(run.params, source.folder, run.folder.parent)))
+    return source
 
 
-def _files(params: Params, folder: Path) -> list[Path]:
-    """Los archivos de los que depende la ejecución: los que nombra la tabla, o todos los de la carpeta."""
+def _files(params: Params, folder: Path, build: Path) -> list[Path]:
+    """Los archivos de los que depende la ejecución: los que nombra la tabla, o los de la carpeta, sin los que escribe el informe."""
     if params.source == "table":
         listed = read_table(str(params.data_dir), params.image_table)
         return [listed.file, *(folder / path for path in listed.table["path"])]
-    return sorted(Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
+    written = build.is_relative_to(folder)
+    return sorted(path for path in files(folder) if not (written and path.is_relative_to(build)))
 
 
 def _listing(folder: Path, found: list[Path]) -> bytes:

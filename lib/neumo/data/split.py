@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neumo.data.manifest import PARTITIONS
+from neumo.data.layout import PARTITIONS
 from neumo.errors import NeumoError
 from neumo.words import CLASSES
 
@@ -69,6 +69,20 @@ def split(
     partition = np.select([test, val, pool], ["test", "val", "train"], default="")
     _check_partitions(table, partition)
     return table.assign(partition=partition)
+
+
+def test_origin(partition: "pd.DataFrame", *, official: bool) -> str:
+    """Dice de dónde sale la prueba: `official` (la del conjunto de Kaggle), `own` (la traían las imágenes) o `drawn` (sorteada).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> test_origin(pd.DataFrame({"partition": ["train", "test"], "original_split": ["train", "test"]}), official=False)
+    'own'
+    """
+    if official:
+        return "official"
+    return "own" if (partition.loc[partition["partition"] == "test", "original_split"] == "test").any() else "drawn"
 
 
 def count_images(table: "pd.DataFrame") -> "pd.DataFrame":

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from neumo.data.manifest import PARTITIONS, fingerprinted, image_paths
+from neumo.data.layout import PARTITION_OF, PARTITIONS, image_paths
+from neumo.data.manifest import fingerprinted
 from neumo.data.patients import with_patients
 from neumo.errors import NeumoError
 from neumo.words import CLASSES, HEADERS
@@ -33,9 +34,6 @@ _USUAL = {
 # Los valores usuales de cada clase, separados por barras.
 _POSITIVE = "1|pneumonia|neumonía|neumonia|positive|positivo|true|sí|si|yes|bacteria|virus|bacterial|viral"
 _NEGATIVE = "0|normal|no finding|negative|negativo|false|no|healthy|sano|sana"
-_PARTS = {"train": "train training entrenamiento", "val": "val valid validate validation dev validación validacion"}
-_PARTS |= {"test": "test testing prueba"}
-_PARTITION = {word: name for name, words in _PARTS.items() for word in words.split()} | {"": ""}
 _AGES = ((5, "0 a 4 años"), (18, "5 a 17 años"), (40, "18 a 39 años"), (65, "40 a 64 años"), (121, "65 años o más"))
 _MANY = 12
 
@@ -302,13 +300,13 @@ def _described(table: "pd.DataFrame", columns: dict[str, str], settings: "Table"
 
 
 def _partitions(values: "pd.Series") -> list[str]:
-    unknown = sorted({value for value in values if value.casefold() not in _PARTITION})
+    unknown = sorted({value for value in values if value and value.casefold() not in PARTITION_OF})
     if unknown:
         raise NeumoError(
             f"La columna «{values.name}» debería decir la partición ({', '.join(PARTITIONS)}) y dice también «{unknown[0]}». "
             'Corríjala, o no la use: image_table.partition="".'
         )
-    return [_PARTITION[value.casefold()] for value in values]
+    return [PARTITION_OF.get(value.casefold(), "") for value in values]
 
 
 def _age_bands(values: "pd.Series") -> list[str]:

@@ -225,7 +225,8 @@ def build(run: Run, *, until: str | None = None) -> Path:
     failures: list[str] = []
     try:
         with locked(run.folder / ".lock", wait=False), progress_shown(run.folder / "progress.log"):
-            prepare(run)
+            for told in prepare(run).notes:
+                print(told)
             announce_duration(run, wanted)
             names = [task["name"] for task in tasks(wanted, run, failures)]
             selected = names[:-1] if until else names

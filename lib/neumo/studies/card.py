@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from neumo.data.split import test_origin
 from neumo.evaluation.intervals import intervals, subgroup_table
 from neumo.evaluation.predictions import by_seed, joint_logit, joint_probability
 from neumo.words import HEADERS, METRICS, PARTITIONS, brackets
@@ -17,6 +18,11 @@ _NAMES |= {"PNEUMONIA": "neumonía", "NORMAL": "normal"}
 _MARKS = re.compile(r"[\\`*_{}\[\]<>&$|~^#]")
 
 
+_TESTS = {
+    "official": "Prueba oficial del conjunto.",
+    "own": "Prueba que ya traían apartada las imágenes; no es la oficial del conjunto de Kaggle.",
+    "drawn": "Prueba interna, de pacientes apartados.",
+}
 _REAL = {
     "ethics": "Procedencia y licencia de las imágenes: {citation}. Nadie consintió en particular este uso.",
     "label": "La etiqueta es la lectura de la imagen por médicos, no un cultivo ni la evolución del paciente.",
@@ -143,7 +149,6 @@ def model_card(
     synthetic = " Son imágenes **sintéticas**: estas cifras no dicen nada de la neumonía real."
     about = _SYNTHETIC if source["synthetic"] else _REAL
     citation = source["citation"] or "sin indicar"
-    official = ("Prueba interna, de pacientes apartados.", "Prueba oficial del conjunto.")
     unit = ("por imagen: no se conoce el paciente", "remuestreando pacientes")
     text = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
     return text.format(
@@ -155,7 +160,7 @@ def model_card(
         data=f"{data[:1].upper()}{data[1:]}." + (synthetic if source["synthetic"] else ""),
         factors=factors(table),
         partitions=partitions(table),
-        test_note=official[source["official_test"]],
+        test_note=_TESTS[test_origin(table, official=source["official_test"])],
         unit=unit[bool(table["patient_known"].any())],
         metrics=rows(overall, "metric"),
         subgroups=rows(subgroups, "subgroup"),
