@@ -132,7 +132,7 @@ def test_package_faces_are_empty():
     ("module", "determining"),
     [
         ("data/store", IMAGES),
-        ("data/verify", {"data/verify", *IMAGES}),
+        ("data/verify", {"data/duplicates", "data/verify", *IMAGES}),
         ("learning/training", {*IMAGES, "learning/batches", "learning/networks", "learning/training"}),
         (
             "learning/lr_finder",

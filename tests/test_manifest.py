@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from neumo.data.manifest import groups, image_paths, scan
+from neumo.data.duplicates import groups
+from neumo.data.manifest import image_paths, scan
 from neumo.errors import NeumoError
 
 

@@ -116,7 +116,7 @@ def test_excluded_rows_have_no_partition():
 
 
 def test_too_few_patients_or_no_usable_image_is_an_error():
-    with pytest.raises(NeumoError, match="demasiado pocos pacientes"):
+    with pytest.raises(NeumoError, match="las 5 son del mismo paciente .«p0»"):
         split(make_table([(0, 5), (1, 5)]), test_fraction=0.2)
     with pytest.raises(NeumoError, match="Ninguna imagen es utilizable"):
         split(make_table([(0, 5), (1, 5)]).assign(excluded=True), test_fraction=0.2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo.data import dicom
+from neumo.data.duplicates import groups
 from neumo.data.layout import class_folders, image_paths
 from neumo.data.patients import GIVEN, with_patients
 from neumo.data.pixels import EXTENSIONS, content_of
@@ -106,38 +107,6 @@ def left_out(paths: Iterable[str], used: Collection[str]) -> str:
     shown = [path for path in rest if not any(part.startswith(".") for part in path.parts)]
     counts = Counter(visible(path.suffix.lower()) or "sin extensión" for path in shown)
     return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common())
-
-
-def groups(patients: Sequence[str], contents: Sequence[str]) -> list[str]:
-    """Une los pacientes que comparten contenido: componentes conexas del grafo paciente-archivo.
-
-    Parameters
-    ----------
-    patients, contents : sequence of str, shape (n,)
-        Clave de paciente y resumen del contenido de cada imagen; un contenido vacío no une.
-
-    Returns
-    -------
-    list of str
-        El grupo de cada imagen: la primera, por orden alfabético, de las claves de sus pacientes.
-
-    Examples
-    --------
-    >>> groups(["b", "a", "c"], ["1", "1", "2"])
-    ['a', 'a', 'c']
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    names, patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    hashes = [content or f"sin contenido {i}" for i, content in enumerate(contents)]
-    content = np.unique(hashes, return_inverse=True)[1] + len(names)
-    nodes = len(names) + len(hashes)
-    edges = coo_array((np.ones(len(hashes)), (patient, content)), shape=(nodes, nodes))
-    component = connected_components(edges, directed=False)[1][: len(names)]
-    first = np.unique(component, return_index=True)[1]
-    leader = dict(zip(component[first], names[first], strict=True))
-    return [str(leader[component[index]]) for index in patient]
 
 
 def _check_classes(root: Path, counts: Counter, class_names: Sequence[str]) -> None:

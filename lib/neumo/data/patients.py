@@ -241,16 +241,16 @@ def separation(partition: "pd.DataFrame", *, crossed: int) -> tuple[str, str]:
     partition : DataFrame
         Con `partition` y `patient_known`.
     crossed : int
-        Grupos y contenidos que están en más de una partición.
+        Grupos, contenidos e imágenes casi iguales que están en más de una partición.
     """
     used = partition[partition["partition"] != ""]
     unknown = int((~used["patient_known"]).sum())
-    found = f"Grupos de pacientes o archivos idénticos en más de una partición: **{crossed}**."
+    found = f"Grupos de pacientes, archivos idénticos o imágenes casi iguales en más de una partición: **{crossed}**."
     if not unknown:
         return found, "bien" if crossed == 0 else "peligro"
     who = "de ninguna imagen" if unknown == len(used) else f"de {unknown} de las {len(used)} imágenes"
     return (
-        f"{found} Se han comparado los contenidos de todas; el paciente no, porque no se conoce {who}: **que las particiones "
+        f"{found} Se han comparado el contenido y el aspecto de todas; el paciente no, porque no se conoce {who}: **que las particiones "
         "no compartan pacientes no está comprobado**.",
         "aviso" if crossed == 0 else "peligro",
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neumo.data.duplicates import leaders
 from neumo.data.layout import PARTITIONS
 from neumo.errors import NeumoError
 from neumo.words import CLASSES
@@ -122,6 +123,12 @@ def overlap(table: "pd.DataFrame", *, by: str) -> "pd.DataFrame":
     values = {name: set(table.loc[table["partition"] == name, by]) for name in PARTITIONS}
     shared = [[len(values[a] & values[b]) for b in PARTITIONS] for a in PARTITIONS]
     return pd.DataFrame(shared, index=PARTITIONS, columns=PARTITIONS)
+
+
+def crossings(table: "pd.DataFrame") -> int:
+    """Cuenta los grupos, los contenidos y las imágenes casi iguales que están en más de una partición: debe ser cero."""
+    shared = [overlap(table.assign(look=leaders(table)), by=by).to_numpy() for by in ("group", "sha256", "look")]
+    return int(sum(counts.sum() - counts.trace() for counts in shared) // 2)
 
 
 def image_level_leak(table: "pd.DataFrame", *, fraction: float, seed: int, repeats: int = 50) -> "pd.DataFrame":
@@ -296,6 +303,6 @@ def _why(table: "pd.DataFrame") -> str:
         f"del mismo paciente («{groups[0]}»)" if len(groups) == 1 else f"de dos pacientes («{'» y «'.join(groups)}»)"
     )
     return (
-        f"según sus nombres, las {images} son {whose}, y un paciente no se divide. Si no es así, diga dónde está el paciente "
+        f"según se lee, las {images} son {whose}, y un paciente no se divide. Si no es así, diga dónde está el paciente "
         "con patient_pattern o patient_folder."
     )

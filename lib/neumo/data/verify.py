@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from neumo.cache import cached_tables
+from neumo.data.duplicates import joined, leaders, look
 from neumo.data.pixels import Picture, content_of, read
 from neumo.data.store import distinct, to_square
 from neumo.errors import NeumoError
@@ -22,7 +23,7 @@ _INVERTED = -0.5  # ninguna de 5216 radiografías reales baja de 0.39, y al inve
 
 
 class Measures(NamedTuple):
-    """Lo que se mide de una imagen: tamaño (0 si no se puede leer), modo, media y desviación de gris, y si parece invertida."""
+    """Lo que se mide de una imagen: tamaño (0 si no se puede leer), modo, media y desviación de gris, y si parece invertida y su aspecto (`look`)."""
 
     width: int
     height: int
@@ -30,6 +31,7 @@ class Measures(NamedTuple):
     mean: float
     std: float
     inverted: bool
+    look: str
     error: str
 
 
@@ -58,12 +60,13 @@ def inspect(
     DataFrame
         El manifiesto con más columnas: `width` y `height` (píxeles; 0 si es ilegible), `mode` (de Pillow), `mean` y
         `std` (niveles de gris, 0 a 255), `inverted` (parece un negativo: se señala, no se excluye), `error` y `corrupt`;
-        `near_empty`; `duplicate_of` (ruta del primer archivo
-        idéntico, o vacío); `conflict` (el mismo contenido está en las dos clases); `excluded` y `reason`.
+        `near_empty`; `near_duplicate_of` (ruta de la primera imagen casi igual, o vacío: sus grupos se unen); `duplicate_of`
+        (ruta del primer archivo idéntico, o vacío); `conflict` (el mismo contenido está en las dos clases); `excluded` y `reason`.
     """
     table = manifest.merge(_measurements(manifest, Path(folder), cache), on="sha256", how="left", sort=False)
     table["corrupt"] = table["error"] != ""
     table["near_empty"] = ~table["corrupt"] & (table["std"] < near_empty_std)
+    table = joined(table.assign(look=table["look"].mask(table["corrupt"] | table["near_empty"], "")))
     table["duplicate_of"] = _first_copy(table)
     table["conflict"] = ~table["corrupt"] & (table.groupby("sha256")["y"].transform("nunique") > 1)
     table["reason"] = _reasons(table)
@@ -153,7 +156,7 @@ def _measure(path: Path) -> Measures:
     try:
         return measure(read(content_of(path)))
     except NeumoError as error:
-        return Measures(0, 0, "", np.nan, np.nan, False, str(error))
+        return Measures(0, 0, "", np.nan, np.nan, False, "", str(error))
 
 
 def measure(picture: Picture) -> Measures:
@@ -163,7 +166,7 @@ def measure(picture: Picture) -> Measures:
     mean = np.average(levels, weights=histogram)
     std = np.sqrt(np.average((levels - mean) ** 2, weights=histogram))
     _, width, height, mode = picture
-    return Measures(width, height, mode, float(mean), float(std), _looks_inverted(picture.grey), "")
+    return Measures(width, height, mode, float(mean), float(std), _looks_inverted(picture.grey), look(picture.grey), "")
 
 
 def _looks_inverted(grey: "Image.Image") -> bool:
@@ -189,14 +192,15 @@ def _first_copy(table: "pd.DataFrame") -> "pd.Series":
 def _reasons(table: "pd.DataFrame") -> np.ndarray:
     """Motivo de exclusión de cada imagen. De la prueba oficial solo sale lo que no puede leerse."""
     official = table["original_split"] == "test"
-    tested = table.loc[official & ~table["corrupt"], "group"]
+    tested = table[official & ~table["corrupt"]]
     cases = [
         (table["corrupt"], "no se puede decodificar: " + table["error"]),
         (official, ""),
         (table["near_empty"], table["std"].map(nearly_empty)),
         (table["conflict"], "el mismo archivo está en las dos clases"),
         (table["duplicate_of"] != "", "copia exacta de " + table["duplicate_of"]),
-        (table["group"].isin(tested), "su paciente está en la prueba oficial"),
+        (leaders(table).isin(leaders(tested)), "casi igual a una imagen de la prueba oficial"),
+        (table["group"].isin(tested["group"]), "su paciente está en la prueba oficial"),
     ]
     masks, texts = zip(*cases, strict=True)
     return np.select([mask.to_numpy() for mask in masks], [np.asarray(text, dtype=object) for text in texts], "")
