@@ -25,13 +25,13 @@ def test_only_what_differs_is_listed_and_paths_by_their_last_part():
 
 def test_hashes_cover_artefacts_and_networks(tmp_path):
     run = Run(folder=tmp_path / "demo", params=Params())
-    saved = run.save("partition", pd.DataFrame({"a": [1]}))
+    run.save("partition", pd.DataFrame({"a": [1]}))
     run.save("source", {"folder": "/casa"})  # dice dónde están las imágenes: no se lista
     (run.folder / "models").mkdir()
     (run.folder / "models" / "mejorado-0.keras").write_bytes(b"red")
     table = provenance.hashes(run)
     assert table["file"].tolist() == ["partition.csv", "models/mejorado-0.keras"]
-    assert table["sha256"][0] == file_digest(saved)
+    assert table["sha256"][0] == file_digest(run.path("partition"))
     assert table["bytes"][1] == 3
 
 

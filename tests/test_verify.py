@@ -161,4 +161,5 @@ def test_each_unreadable_file_has_its_reason_and_no_path_of_the_machine(folder, 
     assert main(["verify", str(folder)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("21 imágenes; 5 excluidas.\n")
+    assert ".png" not in printed.partition("Otros archivos")[2]
     assert "\x1b" not in printed

@@ -106,7 +106,7 @@ def verify(arguments: argparse.Namespace) -> int:
     print(patients.coverage(table)[0].replace("*", "").replace("`", ""))
     for path in inspection.loc[inspection["inverted"], "path"]:
         print(visible(f"  {path}: parece invertida (el hueso, oscuro)"))
-    every = (path.relative_to(folder).as_posix() for path in layout.files(folder))
+    every = (manifest.relative(path, folder) for path in layout.files(folder))
     if others := manifest.left_out(every, set(table["path"])):
         print(f"Otros archivos, que no se usan: {others}.")
     return 0

@@ -161,8 +161,10 @@ class Run:
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
 
-    def save(self, name: str, value: Any) -> Path:
+    def save(self, name: str, value: Any) -> None:
         """Escribe un artefacto de una pieza y anota los parámetros de los que salió.
+
+        No devuelve su ruta: al final de una celda la llevaría, entera, al cuaderno ejecutado.
 
         Parameters
         ----------
@@ -173,7 +175,6 @@ class Run:
         """
         write_atomically(self.path(name), encode(value, self.path(name).suffix))
         self.stamp(name)
-        return self.path(name)
 
     def stamp(self, name: str) -> None:
         """Pone en el sello del capítulo un artefacto que ya está escrito: sus huellas y de qué parámetros salió."""

@@ -67,8 +67,7 @@ def scan(
         )
     folders = class_folders(root, class_names)
     found = [
-        # Un nombre que no está en UTF-8 no se podría escribir: queda escapado, y al leerlo se dice por qué falla.
-        (path.relative_to(root).as_posix().encode(errors="backslashreplace").decode(), label, split)
+        (relative(path, root), label, split)
         for split, label, class_folder in folders
         for path in image_paths(class_folder)
     ]
@@ -93,6 +92,11 @@ def fingerprinted(table: "pd.DataFrame", root: Path) -> "pd.DataFrame":
     table["group"] = groups(table["patient"], table["sha256"].where(table["size"] > 0, ""))
     table["y"] = (table["label"] == CLASSES[1]).astype(int)
     return table[[*_COLUMNS, *(name for name in table if name.startswith("by_"))]]
+
+
+def relative(path: Path, root: Path) -> str:
+    """Da la ruta de un archivo desde `root`, con barras; lo que no esté en UTF-8, que no podría escribirse, escapado."""
+    return path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
 
 
 def left_out(paths: Iterable[str], used: Collection[str]) -> str:
