@@ -11,6 +11,8 @@ PDF ?=
 PYTHON ?= python3
 # Se pasan por el entorno: así las comillas de SET llegan enteras.
 export PARAMS RUN SET
+# Corre el neumo de este proyecto, traiga lo que traiga el entorno.
+unexport PYTHONPATH PYTHONSTARTUP PYTHONHOME
 
 CHECKSUM := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 # Dentro del entorno conda de environment.yml se usa ese; si no, uno propio en .venv.
@@ -72,7 +74,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@if ! $(if $(filter .venv,$(ENV)),$(PYTHON),$(PY)) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'; then \
 		echo 'Error: hace falta Python 3.11, 3.12 o 3.13; se encontró otro. Indíquelo: make PYTHON=python3.12 …' >&2; exit 1; fi
 	@echo 'Preparando el entorno (solo la primera vez)…'
-	@rm -f $(ENV)/.neumo-*
+	@rm -f "$(ENV)"/.neumo-*
 	@if command -v uv >/dev/null 2>&1; then \
 		{ [ $(ENV) != .venv ] || [ -x $(PY) ] || uv venv -q --python $(PYTHON) .venv; } && \
 		uv pip install -q --python $(PY) --require-hashes -r requirements.lock && \

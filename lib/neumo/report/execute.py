@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,8 @@ from neumo.errors import NeumoError
 from neumo.hardware import thread_limits
 from neumo.progress import USES, VARIABLE
 from neumo.report.cells import INTERACTIVE_TAG
+from neumo.report.kernel import kernel_manager, own_environment
 from neumo.run import Run, project_root
-
-# Lo que se fija antes de que arranque el núcleo: TensorFlow no se puede callar después.
-_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONHASHSEED": "0"}
-# Sin esto ipykernel recoge en el cuaderno lo que las bibliotecas en C escriben por su cuenta.
-_QUIET = "--IPKernelApp.capture_fd_output=False"
-
-
-def _kernel_manager(log: Path, environment: dict[str, str]) -> type:
-    from jupyter_client.manager import AsyncKernelManager
-
-    class KernelManager(AsyncKernelManager):
-        """Núcleo cuyos avisos de bajo nivel van al registro del capítulo."""
-
-        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-            env = {**options.pop("env", os.environ), **_ENVIRONMENT, **environment}
-            with log.open("ab") as stream:
-                options |= {"env": env, "stdout": stream, "stderr": stream}
-                await super()._async_launch_kernel([*kernel_cmd, _QUIET], **options)
-
-    # ipykernel 7.3 avisa en cada arranque si el transporte va sin cifrar.
-    KernelManager.transport_encryption.default_value = "auto"
-    return KernelManager
 
 
 def execute_chapter(
@@ -71,6 +51,7 @@ def execute_chapter(
         path.unlink(missing_ok=True)
     environment = {VARIABLE: str(run.folder / "progress.log"), USES: " ".join(uses)}
     environment |= thread_limits(run.params.threads)
+    private = tempfile.TemporaryDirectory(prefix="neumo-", ignore_cleanup_errors=True)
     try:
         papermill.execute_notebook(
             notebook,
@@ -78,7 +59,7 @@ def execute_chapter(
             parameters={**values, "run_dir": str(run.folder)},
             kernel_name="python3",
             language="python",
-            kernel_manager_class=_kernel_manager(log, environment),
+            kernel_manager_class=kernel_manager(Path(private.name), log, environment),
             progress_bar=False,
             skip_cells_with_tag=INTERACTIVE_TAG,
             cwd=project_root(),
@@ -96,6 +77,7 @@ def execute_chapter(
         os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)
+        private.cleanup()
 
 
 def train_ahead(run: Run) -> None:
@@ -107,14 +89,13 @@ def train_ahead(run: Run) -> None:
         "import sys; from neumo.notebook import open_run; from neumo.studies.corrections import train_ahead; "
         "train_ahead(open_run({'run_dir': sys.argv[1]}))"
     )
-    environment = {**os.environ, **_ENVIRONMENT, **thread_limits(run.params.threads)}
-    environment |= {VARIABLE: str(run.folder / "progress.log")}
     log = run.folder / "logs" / "13_adelanto.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream:
+    with log.open("wb") as stream, tempfile.TemporaryDirectory(prefix="neumo-", ignore_cleanup_errors=True) as private:
+        environment = own_environment(Path(private)) | thread_limits(run.params.threads)
         subprocess.run(
             [sys.executable, "-c", code, str(run.folder)],
-            env=environment,
+            env=environment | {VARIABLE: str(run.folder / "progress.log")},
             cwd=project_root(),
             stdout=stream,
             stderr=stream,

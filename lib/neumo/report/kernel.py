@@ -1,0 +1,89 @@
+"""El proceso de Python que ejecuta un capítulo: el de quien lo lanza, con su mismo `neumo`, diga lo que diga el entorno."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import neumo
+
+# Lo que se fija antes de que arranque el proceso: TensorFlow no se puede callar después.
+_FIXED = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "PYTHONHASHSEED": "0",
+    "PYTHONNOUSERSITE": "1",
+    "PYTHONUTF8": "1",
+    "KERAS_BACKEND": "tensorflow",
+}
+_PREFIXES = ("PYTHON", "JUPYTER", "IPYTHON", "MPL", "MATPLOTLIB", "KERAS", "TF_USE_LEGACY")
+# Sin lo primero, ipykernel recoge en el cuaderno lo que las bibliotecas en C escriben por su cuenta.
+_OPTIONS = ("--IPKernelApp.capture_fd_output=False", "--IPKernelApp.exec_PYTHONSTARTUP=False")
+_LONGEST_SOCKET = 90  # un socket local admite 104 bytes de ruta, y jupyter_client añade su nombre
+
+
+def own_environment(folder: Path) -> dict[str, str]:
+    """Devuelve el entorno de un proceso del informe: sin lo que cambie qué código corre ni cómo se configura.
+
+    Quedan fuera las variables de Python, Jupyter, IPython, matplotlib y Keras, y sus carpetas de configuración se
+    buscan en `folder`, que está vacía. El `neumo` que se importa es el de este proceso.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIXES)}
+    matplotlib = importlib.util.find_spec("matplotlib")
+    defaults = Path(matplotlib.origin).parent / "mpl-data" / "matplotlibrc" if matplotlib and matplotlib.origin else ""
+    places = {"IPYTHONDIR": "ipython", "JUPYTER_CONFIG_DIR": "jupyter", "KERAS_HOME": "keras"}
+    return {
+        **kept,
+        **_FIXED,
+        **{name: str(folder / place) for name, place in places.items()},
+        "MATPLOTLIBRC": str(defaults),
+        "PYTHONPATH": str(Path(neumo.__file__).parents[1]),
+    }
+
+
+def kernel_manager(folder: Path, log: Path, environment: dict[str, str]) -> type:
+    """Devuelve la clase que arranca el núcleo de un capítulo.
+
+    Parameters
+    ----------
+    folder : Path
+        Carpeta provisional y vacía. Por ella habla el núcleo, con sockets locales: no hay puertos que otro proceso pueda
+        tomar antes, ni a los que otro usuario pueda llamar.
+    log : Path
+        Registro que recibe los avisos de bajo nivel.
+    environment : dict
+        Lo que se añade a `own_environment`.
+    """
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from traitlets import default
+
+    class KernelManager(AsyncKernelManager):
+        """Núcleo con el intérprete de este proceso, sin buscarlo entre los instalados."""
+
+        @default("transport")
+        def _local(self) -> str:
+            return "ipc" if len(os.fsencode(folder)) < _LONGEST_SOCKET else "tcp"
+
+        @default("connection_file")
+        def _private(self) -> str:
+            return str(folder / "k.json")
+
+        @default("transport_encryption")
+        def _encrypted(self) -> str:
+            return "auto"  # si no, ipykernel 7.3 avisa en cada arranque
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *_OPTIONS]
+            return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+            parent = {name: value for name, value in options.pop("env", {}).items() if name.startswith("JPY_")}
+            env = {**own_environment(folder), **parent, **environment}
+            with log.open("ab") as stream:
+                options |= {"env": env, "stdout": stream, "stderr": stream}
+                await super()._async_launch_kernel(kernel_cmd, **options)
+
+    return KernelManager

@@ -1,0 +1,84 @@
+"""Qué intérprete y qué código ejecutan un capítulo, y que ninguno se pierde al arrancar."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+import neumo
+
+# En otro proceso: quien ejecuta cuadernos desde varios hilos deja abiertos los bucles de asyncio de cada uno.
+RUN = """import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from neumo.params import Params
+from neumo.report.execute import execute_chapter
+from neumo.run import Run
+
+def execute(path):
+    execute_chapter(path, path.with_suffix(".hecho.ipynb"), run=Run(path.parent / "build/demo", Params()), values={})
+
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(execute, sorted(Path(sys.argv[1]).glob("n*.ipynb"))))"""
+
+
+def _printed(folder, codes, **changes):
+    """Ejecuta a la vez un cuaderno por cada código y da lo que escribe cada uno."""
+    for i, code in enumerate(codes):
+        nbformat.write(new_notebook(cells=[new_code_cell(code, id="celda")]), folder / f"n{i:02d}.ipynb")
+    env = os.environ | {name: str(value) for name, value in changes.items()}
+    done = subprocess.run([sys.executable, "-c", RUN, folder], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    outputs = [nbformat.read(path, 4).cells[-1].outputs for path in sorted(folder.glob("n*.hecho.ipynb"))]
+    return [output[0].text for output in outputs]
+
+
+def _plant(home):
+    """Deja por todas partes lo que cambiaría qué corre: núcleo, arranques y configuraciones."""
+    kernel = home / ".local/share/jupyter/kernels/python3/kernel.json"
+    startup = home / ".ipython/profile_default"
+    files = {
+        kernel: json.dumps({"argv": ["/bin/false"], "display_name": "ajeno", "language": "python"}),
+        startup / "startup/00.py": "planted = 2",
+        startup / "ipython_kernel_config.py": "c.IPKernelApp.exec_lines = ['planted = 3']",
+        home / "arranque.py": "planted = 4",
+        home / ".keras/keras.json": '{"backend": "numpy", "floatx": "float64", "image_data_format": "channels_first"}',
+        home / "matplotlibrc": "font.size: 40\n",
+    }
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return {
+        "HOME": home,
+        "JUPYTER_PATH": kernel.parents[2],
+        "JUPYTER_PREFER_ENV_PATH": "0",
+        "PYTHONSTARTUP": home / "arranque.py",
+        "IPYTHONDIR": home / ".ipython",
+        "KERAS_HOME": home / ".keras",
+        "KERAS_BACKEND": "numpy",
+        "MATPLOTLIBRC": home / "matplotlibrc",
+        "MPLBACKEND": "TkAgg",
+    }
+
+
+def test_the_environment_does_not_choose_what_runs(tmp_path):
+    code = """import sys
+import matplotlib, neumo
+from keras.src.backend.config import backend, floatx, image_data_format
+planted = "planted" in globals()
+print([sys.executable, neumo.__file__, planted, matplotlib.rcParams["font.size"]])
+print([backend(), floatx(), image_data_format(), "inline" in matplotlib.get_backend()])"""
+    [seen] = _printed(tmp_path, [code], **_plant(tmp_path / "casa"))
+    assert seen.splitlines() == [
+        str([sys.executable, neumo.__file__, False, 10.0]),
+        str(["tensorflow", "float32", "channels_last", True]),
+    ]
+
+
+@pytest.mark.slow
+def test_of_many_started_at_once_none_is_lost(tmp_path):
+    assert _printed(tmp_path, [f"print({i})" for i in range(24)]) == [f"{i}\n" for i in range(24)]
