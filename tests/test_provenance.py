@@ -4,8 +4,9 @@ import platform
 
 import pandas as pd
 
+from neumo.cache import file_digest
 from neumo.params import Params
-from neumo.run import Run, file_digest
+from neumo.run import Run
 from neumo.studies import provenance
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from neumo.errors import NeumoError
+from neumo.errors import NeumoError, machine_failure
 from neumo.params_reader import load, parse_overrides
 from neumo.run import INTERACTIVE, Run, project_root
 from neumo.words import visible
@@ -180,6 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if reason := machine_failure(error):
+            print(f"Error: {reason}", file=sys.stderr)
+            return 2
         log = Path(tempfile.mkdtemp(prefix="neumo-")) / "error.log"
         log.write_text(traceback.format_exc(), encoding="utf-8")
         print(f"Error inesperado: {type(error).__name__}: {error}. El detalle está en {log}.", file=sys.stderr)

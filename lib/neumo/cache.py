@@ -3,9 +3,11 @@
 import contextlib
 import fcntl
 import functools
+import hashlib
 import io
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 TURN = "NEUMO_TURN"
 """Variable de entorno con la carpeta del cerrojo de los entrenamientos; sin ella, la de la caché."""
+_SUMS = "sums.json"  # la huella de cada archivo de una carpeta guardada
+_seen: set[Path] = set()  # las que este proceso ya ha comprobado
 _LIBRARIES = ("tensorflow", "keras", "numpy", "pillow", "scikit-learn", "scipy")
 
 
@@ -117,23 +121,57 @@ def cached(
     Returns
     -------
     Path
-        Carpeta completa: solo recibe su nombre cuando `build` termina.
+        Carpeta completa: solo recibe su nombre cuando `build` termina. Si un archivo suyo no tiene ya la huella que tenía
+        entonces, se hace otra vez.
     """
     modules = determining_modules(code) if code else ()
     key = {**key, **(pinned_threads() if trains else {})}
     full_key = {**key, "modules": modules_digest(modules), "libraries": library_versions()}
     folder = Path(root) / kind / digest(full_key)
-    if folder.is_dir():
+    if _is_whole(folder):
         return folder
     with locked(folder.with_suffix(".lock")):
-        if not folder.is_dir():
+        if not _is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
             partial = folder.with_suffix(".partial")
             partial.mkdir(parents=True, exist_ok=True)
             with training_turn(root) if trains else contextlib.nullcontext():
                 build(partial)
             write_atomically(partial / "key.json", json.dumps(full_key, indent=1, default=str).encode())
+            _write_sums(partial)
             os.replace(partial, folder)
+            _seen.add(folder)
     return folder
+
+
+def file_digest(path: Path) -> str:
+    """Resume los bytes de un archivo (SHA-256 en hexadecimal)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_sums(folder: Path) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+    write_atomically(folder / _SUMS, json.dumps(sums, indent=0).encode())
+
+
+def _is_whole(folder: Path) -> bool:
+    """Dice si una carpeta guardada está, con los archivos que tenía al guardarse, bit a bit."""
+    if folder in _seen:
+        return folder.is_dir()
+    if not folder.is_dir():
+        return False
+    if not (folder / _SUMS).exists():  # de antes de que se anotaran
+        _write_sums(folder)
+    try:
+        sums = json.loads((folder / _SUMS).read_bytes())
+        whole = all(file_digest(folder / name) == digest for name, digest in sums.items())
+    except (OSError, ValueError, AttributeError):
+        whole = False
+    if whole:
+        _seen.add(folder)
+    return whole
 
 
 def determining_modules(code: str) -> tuple[str, ...]:

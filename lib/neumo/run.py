@@ -1,6 +1,5 @@
 """La carpeta de una ejecución: el nombre de cada artefacto, cómo se guarda, cómo se lee y de qué parámetros salió."""
 
-import hashlib
 import json
 import math
 import os
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neumo.cache import decode_table, encode_table, library_versions, write_atomically
+from neumo.cache import decode_table, encode_table, file_digest, library_versions, write_atomically
 from neumo.errors import NeumoError
 from neumo.params import Params
 from neumo.progress import VARIABLE
@@ -239,11 +238,6 @@ def project_root() -> Path:
         if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
             return folder
     return Path.cwd()
-
-
-def file_digest(path: Path) -> str:
-    """Resume los bytes de un archivo (SHA-256 en hexadecimal)."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def inherited_parameters(run: Run, names: Iterable[str]) -> dict[str, Any]:

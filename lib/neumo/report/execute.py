@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from neumo.errors import NeumoError
+from neumo.errors import NeumoError, machine_failure
 from neumo.hardware import thread_limits
 from neumo.progress import USES, VARIABLE
 from neumo.report.cells import INTERACTIVE_TAG
@@ -115,5 +116,8 @@ def _reason(error: Exception) -> str:
         return value
     if name in ("DeadKernelError", "MemoryError"):
         return "el núcleo de Python murió; suele ser falta de memoria: pruebe con image_size o batch_size menores."
+    told = re.match(r"\[Errno (\d+)\][^'\"]*(?:['\"](.*)['\"])?", value)  # lo que un OSError del núcleo deja escrito
+    if reason := machine_failure(OSError(int(told[1]), "", told[2]) if told else error):
+        return reason
     first = value.strip().partition("\n")[0].rstrip(".")
     return f"{name}: {first}."

@@ -1,21 +1,24 @@
 """El grafo del informe, con doit: un capítulo se rehace cuando cambia algo de lo que lo determina, y solo entonces."""
 
+import contextlib
+import errno
 import functools
+import io
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from neumo.cache import locked, write_atomically
+from neumo.cache import file_digest, locked, write_atomically
 from neumo.data.sources import prepare
-from neumo.errors import NeumoError
+from neumo.errors import NeumoError, machine_failure
 from neumo.hardware import cores, has_bfloat16
 from neumo.modules import closure, digest, modules_digest
 from neumo.report.chapters import Chapter, read_chapters
 from neumo.report.console import announce_duration, progress_shown, reporter
 from neumo.report.downloads import files
 from neumo.report.execute import execute_chapter, train_ahead
-from neumo.run import Run, file_digest, inherited_parameters, versions
+from neumo.run import Run, inherited_parameters, versions
 
 _TEMPLATE = Path(__file__).with_name("template")
 
@@ -75,6 +78,9 @@ def _guarded(failures: list[str], run: Run, action: Callable, *arguments: Any) -
     except NeumoError as error:
         failures.append(str(error))
     except Exception as error:
+        if reason := machine_failure(error):
+            failures.append(reason)
+            return False
         log = run.folder / "logs" / "report.log"
         write_atomically(log, traceback.format_exc().encode())
         failures.append(f"{type(error).__name__}: {error}. El detalle está en {log}.")
@@ -231,12 +237,20 @@ def build(run: Run, *, until: str | None = None) -> Path:
             names = [task["name"] for task in tasks(wanted, run, failures)]
             selected = names[:-1] if until else names
             loader = _loader(chapters, run, reporter(len(selected), failures), failures)
-            code = DoitMain(loader, config_filenames=()).run(["run", *selected])
+            with contextlib.redirect_stderr(
+                io.StringIO()
+            ) as trace:  # doit escribe ahí sus fallos, que no son de quien lee
+                code = DoitMain(loader, config_filenames=()).run(["run", *selected])
     except BlockingIOError:
         raise NeumoError(
             f"Ya hay una construcción de «{run.folder.name}» en marcha. Espere a que termine o use otro RUN=nombre."
         ) from None
-    if failures or code:
-        raise NeumoError(" ".join(failures) or f"doit terminó con el código {code}.")
+    if not failures and code:
+        if "disk is full" in trace.getvalue():
+            raise OSError(errno.ENOSPC, "")
+        write_atomically(run.folder / "logs" / "report.log", trace.getvalue().encode())
+        failures.append(f"doit terminó con el código {code}. El detalle está en {run.folder.name}/logs/report.log.")
+    if failures:
+        raise NeumoError(" ".join(dict.fromkeys(failures)))
     last = next((chapter for chapter in wanted if chapter.number == until), None)
     return executed_path(last, run) if last else run.folder / "informe.html"

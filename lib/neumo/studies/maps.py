@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neumo.cache import cached, cached_tables
+from neumo.cache import cached, cached_tables, file_digest
 from neumo.evaluation.intervals import mean_interval
 from neumo.learning.grad_cam import grad_cam
 from neumo.learning.inference import input_size, load_network
 from neumo.learning.networks import leaf_layers
 from neumo.progress import announce
-from neumo.run import file_digest
 
 if TYPE_CHECKING:
     import keras

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from neumo.cache import file_digest
 from neumo.params import Params
-from neumo.run import ARTEFACTS, Run, file_digest, versions
+from neumo.run import ARTEFACTS, Run, versions
 
 __all__ = ["changed", "durations", "flat", "hashes", "machine", "versions"]
 
