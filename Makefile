@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report test slow format lab ejercicios params bench lock clean
+.PHONY: help report test slow format lab ejercicios params bench lock sbom clean
 
 PARAMS ?= params/demo.yaml
 RUN ?=
@@ -14,6 +14,8 @@ export PARAMS RUN SET
 # Corre el neumo de este proyecto, traiga lo que traiga el entorno.
 unexport PYTHONPATH PYTHONSTARTUP PYTHONHOME
 
+# Solo ruedas: instalar un paquete no ejecuta código suyo.
+WHEELS := --only-binary :all:
 CHECKSUM := $(shell cat requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
 # Dentro del entorno conda de environment.yml se usa ese; si no, uno propio en .venv.
 ifeq ($(CONDA_DEFAULT_ENV),neumo)
@@ -64,7 +66,12 @@ bench: $(STAMP) ## Mide la entrada de datos frente a ImageDataGenerator
 	$(PY) benchmarks/bench.py $(if $(SET),--set "$$SET")
 
 lock: ## Recalcula requirements.lock (necesita uv y red)
-	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header -q pyproject.toml -o requirements.lock
+	uv pip compile $(WHEELS) --universal --generate-hashes --python-version 3.11 --all-extras --no-header -q pyproject.toml -o requirements.lock
+
+sbom: $(STAMP) ## Escribe build/sbom.json: la lista de materiales, en CycloneDX, con la huella de cada paquete
+	@mkdir -p build
+	@$(PY) -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --of JSON \
+		-o build/sbom.json requirements.lock
 
 clean: ## Borra build/ (ejecuciones y caché); no toca las imágenes
 	rm -rf build
@@ -77,11 +84,11 @@ $(STAMP): requirements.lock pyproject.toml
 	@rm -f "$(ENV)"/.neumo-*
 	@if command -v uv >/dev/null 2>&1; then \
 		{ [ $(ENV) != .venv ] || [ -x $(PY) ] || uv venv -q --python $(PYTHON) .venv; } && \
-		uv pip install -q --python $(PY) --require-hashes -r requirements.lock && \
+		uv pip install -q --python $(PY) $(WHEELS) --require-hashes -r requirements.lock && \
 		uv pip install -q --python $(PY) --no-deps --no-build-isolation -e .; \
 	else \
 		{ [ $(ENV) != .venv ] || [ -x $(PY) ] || $(PYTHON) -m venv .venv; } && \
-		$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
+		$(PY) -m pip install -q --disable-pip-version-check $(WHEELS) --require-hashes -r requirements.lock && \
 		$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	fi
 	@touch $@

@@ -12,12 +12,14 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
+from leaks import leaks
 from neumo.cache import library_versions, locked
 from neumo.params import Params
 from neumo.report.chapters import read_chapter
 from neumo.report.graph import determined_by
 from neumo.run import Run
 
+SECRETS = ("clave-de-kaggle-1234", "Autora de la Placa")
 FIRST = """from neumo.notebook import open_run
 import pandas as pd
 
@@ -54,7 +56,9 @@ def project(tmp_path):
         (tmp_path / "placas" / label).mkdir(parents=True)
         for i in range(3):
             pixels = np.random.default_rng(i).integers(0, 255, (24, 24), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "placas" / label / f"IM-{i:04d}-0001.png")
+            exif = Image.Exif()
+            exif[0x13B] = SECRETS[1]
+            Image.fromarray(pixels).save(tmp_path / "placas" / label / f"IM-{i:04d}-0001.png", exif=exif)
     (tmp_path / "params" / "demo.yaml").write_text("source: folder\ndata_dir: placas\nseed: 5\n")
     run_dir = 'run_dir: str = "build/interactivo"  # carpeta'
     declared = f'seed = 1  # s\nsource = "phantom"\ndata_dir = None\n{run_dir}'
@@ -67,6 +71,7 @@ def _report(project, *arguments):
     order = [sys.executable, "-m", "neumo", "report", *arguments]
     # Con esa variable, la de pytest, ipykernel no recoge lo que se escribe en el descriptor 2.
     env = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    env["KAGGLE_KEY"] = SECRETS[0]
     return subprocess.run(order, cwd=project, capture_output=True, text=True, check=False, env=env)
 
 
@@ -106,6 +111,8 @@ def test_only_what_changed_is_made_again(project):
     Image.fromarray(np.zeros((24, 24), np.uint8)).save(project / "placas" / "NORMAL" / "IM-0009-0001.png")
     assert "02_uno" in _executed(_report(project, "--set", "seed=9"))
 
+    assert leaks(build, str(project), *SECRETS) == []
+
     whole = {name: (build / name).read_bytes() for name in ("manifest.csv", "exclusions.csv")}
     (build / "manifest.csv").unlink()
     flipped = bytearray(whole["exclusions.csv"])
@@ -140,6 +147,7 @@ def test_a_failing_cell_is_a_sentence_and_leaves_no_fresh_result(project):
     )
     assert "Traceback" not in failed.stderr + failed.stdout
     assert (executed / "03_dos.fallo.ipynb").is_file()
+    assert leaks(executed.parent, str(project), *SECRETS) == []  # ni en la traza
     assert not (executed / "03_dos.ipynb").exists()
     assert "ZeroDivisionError" in log.read_text()
 
@@ -204,7 +212,7 @@ def test_a_notebook_runs_alone_in_any_order_in_the_interactive_run(project):
     order = [sys.executable, "-m", "jupyter", "execute", "--kernel_name=python3", str(path)]
     done = subprocess.run(order, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert {folder.name for folder in (project / "build").iterdir()} == {"interactivo"}
+    assert {folder.name for folder in (project / "build").iterdir()} == {"cache", "interactivo"}
     interactive = project / "build" / "interactivo"
     assert (interactive / "manifest.csv").is_file()
     assert (interactive / "exclusions.csv").is_file()

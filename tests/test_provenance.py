@@ -27,7 +27,7 @@ def test_only_what_differs_is_listed_and_paths_by_their_last_part():
 def test_hashes_cover_artefacts_and_networks(tmp_path):
     run = Run(folder=tmp_path / "demo", params=Params())
     run.save("partition", pd.DataFrame({"a": [1]}))
-    run.save("source", {"folder": "/casa"})  # dice dónde están las imágenes: no se lista
+    run.save("source", {"folder_name": "placas"})  # lo escribe la orden: no se lista
     (run.folder / "models").mkdir()
     (run.folder / "models" / "mejorado-0.keras").write_bytes(b"red")
     table = provenance.hashes(run)

@@ -1,6 +1,7 @@
 """Lo que un recién llegado necesita para empezar está, y dice lo mismo en todas partes."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,10 @@ import yaml
 import neumo
 
 ROOT = Path(__file__).parents[1]
+SAFE = {
+    **{"keras": "3.15.0", "pillow": "12.3.0", "nbconvert": "7.17.1", "mistune": "3.2.1", "jupyter-server": "2.20.0"},
+    **{"jupyterlab": "4.6.0", "tornado": "6.5.8", "urllib3": "2.7", "requests": "2.33", "protobuf": "6.33.5"},
+}
 
 
 def _normalised(name):
@@ -37,19 +42,24 @@ def test_every_dependency_is_locked_with_its_hash():
 
 def test_the_lock_satisfies_the_bounds_of_the_project():
     from packaging.requirements import Requirement
+    from packaging.version import Version
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     versions = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", (ROOT / "requirements.lock").read_text(), re.M))
     versions = {_normalised(name): version for name, version in versions.items()}
-    for line in project["dependencies"]:
-        requirement = Requirement(line)
-        assert requirement.specifier.contains(versions[_normalised(requirement.name)]), line
+    extras = project["optional-dependencies"].values()
+    wanted = [Requirement(line) for lines in (project["dependencies"], *extras) for line in lines]
+    for one in wanted:
+        assert one.specifier.contains(versions[_normalised(one.name)]), one
+    # La menor sin fallos de seguridad conocidos: ni el cerrojo ni lo que se permite están por debajo.
+    floors = {_normalised(one.name): next(s.version for s in one.specifier if s.operator == ">=") for one in wanted}
+    assert {name: floors[name] for name, safe in SAFE.items() if Version(floors[name]) < Version(safe)} == {}
 
 
 def test_conda_takes_the_same_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *conda, pip = environment["dependencies"]
-    assert pip == {"pip": ["-r requirements.lock"]}
+    assert pip == {"pip": ["--only-binary :all:", "-r requirements.lock"]}
     python = next(item.partition("=")[2] for item in conda if item.startswith("python="))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     from packaging.specifiers import SpecifierSet
@@ -57,6 +67,25 @@ def test_conda_takes_the_same_lock():
     assert SpecifierSet(project["requires-python"]).contains(python)
     makefile = (ROOT / "Makefile").read_text()
     assert f"CONDA_DEFAULT_ENV),{environment['name']})" in makefile
+
+
+def test_nothing_is_built_from_source_to_install_it():
+    """Un paquete que se compila ejecuta código suyo al instalarse: del cerrojo se toman solo ruedas."""
+    orders = re.findall(r"pip (?:install|compile).*requirements\.lock", (ROOT / "Makefile").read_text())
+    assert len(orders) == 3
+    assert all("$(WHEELS)" in order for order in orders)
+
+
+def test_the_bill_of_materials_lists_the_whole_lock(tmp_path):
+    """La orden de `make sbom`, sin make."""
+    (order,) = re.findall(r"-m cyclonedx_py (.*?)\n\n", (ROOT / "Makefile").read_text(), re.DOTALL)
+    words = order.replace("\\\n", " ").replace("build/sbom.json", str(tmp_path / "sbom.json")).split()
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "cyclonedx_py", *words, "--no-validate"], cwd=ROOT, check=True
+    )
+    bill = json.loads((tmp_path / "sbom.json").read_text())
+    assert {_normalised(one["name"]) for one in bill["components"]} == _locked()
+    assert bill["metadata"]["component"]["name"] == "neumo"
 
 
 def test_git_tracks_the_library():

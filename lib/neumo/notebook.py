@@ -1,6 +1,5 @@
 """La puerta de los cuadernos: abre la ejecución y, a quien explora, le hace lo que falta."""
 
-import json
 import logging
 import os
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from neumo.hardware import thread_limits
 from neumo.params import Params
 from neumo.params_reader import merge, validate
 from neumo.progress import USES
-from neumo.run import ARTEFACTS, INTERACTIVE, Run, exploring, project_root
+from neumo.run import ARTEFACTS, INTERACTIVE, Run, exploring, project_root, read_places
 
 
 class ExploredRun(Run):
@@ -56,11 +55,10 @@ def open_run(cell: Mapping[str, Any]) -> Run:
     folder = Path(cell.get("run_dir", f"build/{INTERACTIVE}"))
     if not folder.is_absolute():
         folder = project_root() / folder
-    stored = folder / "params.json"
     # Quien explora no acumula cambios: sus parámetros son los de la celda y, los demás, por omisión. Los capítulos que
     # la exploración hace por su cuenta son una construcción: toman los de quien los pidió.
     alone = exploring(folder)
-    base = json.loads(stored.read_bytes()) if stored.is_file() and not alone else {}
+    base = {} if alone else read_places(folder).get("params", {})
     params = validate(merge({name: cell[name] for name in declared}, base=base), where="celda de parámetros")
     if params.data_dir and not Path(params.data_dir).is_absolute():
         # JupyterLab arranca el núcleo en notebooks/; la ruta de la celda cuenta desde el proyecto.

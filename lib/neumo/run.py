@@ -11,6 +11,7 @@ from typing import Any
 
 from neumo.cache import decode_table, encode_table, file_digest, library_versions, write_atomically
 from neumo.errors import NeumoError
+from neumo.modules import digest
 from neumo.params import Params
 from neumo.progress import VARIABLE
 
@@ -109,8 +110,18 @@ class Run:
 
     @property
     def images_folder(self) -> Path:
-        """Carpeta de las radiografías de esta ejecución."""
-        return Path(self.load("source")["folder"])
+        """Carpeta de las radiografías de esta ejecución; fuera de ella, porque quien comparte `build/<nombre>` no dice dónde están.
+
+        Raises
+        ------
+        NeumoError
+            Si no se sabe dónde están.
+        """
+        if images := read_places(self.folder).get("images"):
+            return Path(images)
+        raise NeumoError(
+            f"No se sabe dónde están las imágenes de «{self.folder.name}»: dé la orden `make report`, que lo anota."
+        )
 
     def path(self, name: str) -> Path:
         """Devuelve la ruta del artefacto `name`.
@@ -177,7 +188,7 @@ class Run:
 
     def stamp(self, name: str) -> None:
         """Pone en el sello del capítulo un artefacto que ya está escrito: sus huellas y de qué parámetros salió."""
-        values, chapter = self.params.model_dump(mode="json"), ARTEFACTS[name][1]
+        values, chapter = shown(self.params), ARTEFACTS[name][1]
         parameters = {**self._inherited, **{key: values[key] for key in self.used}}
         before = self.seal(chapter)
         same = all(parameters.get(key, value) == value for key, value in before.get("parameters", {}).items())
@@ -207,7 +218,7 @@ class Run:
 
     def _check_parameters(self, name: str) -> None:
         made_with = self.seal(ARTEFACTS[name][1]).get("parameters", {})
-        values = self.params.model_dump(mode="json")
+        values = shown(self.params)
         # Cuenta lo que usa este cuaderno, de qué imágenes se habla y lo que traían los artefactos ya leídos.
         known = self._inherited | {key: values[key] for key in (*_IMAGES, *self.used)}
         for key in (*_IMAGES, *known):  # las imágenes, lo primero que se compara
@@ -225,6 +236,44 @@ class Run:
         if self.folder.name == INTERACTIVE:
             return f"lo escribe el cuaderno {chapter}. Ejecútelo antes con estos parámetros."
         return f"lo escribe el cuaderno {chapter}. Haga `make report` con estos parámetros."
+
+
+def shown(params: Params, *, apart: bool = True) -> dict[str, Any]:
+    """Los parámetros como se comparten: de cada ruta absoluta, su última parte.
+
+    Parameters
+    ----------
+    params : Params
+    apart : bool
+        Añadir un resumen de la ruta, que distingue dos carpetas que se llaman igual.
+
+    Examples
+    --------
+    >>> shown(Params(source="folder", data_dir="/casa/de/ana/placas"))["data_dir"]
+    'placas (9afc20)'
+    """
+
+    def named(place: str | None) -> str | None:
+        if not place or not Path(place).is_absolute():
+            return place
+        return Path(place).name + (f" ({digest(place)[:6]})" if apart else "")
+
+    values = params.model_dump(mode="json")
+    table = {key: named(values["image_table"][key]) for key in ("file", "images_dir")}
+    return values | {"data_dir": named(values["data_dir"]), "image_table": values["image_table"] | table}
+
+
+def private_folder(folder: Path) -> Path:
+    """Carpeta de lo que una ejecución no comparte: dónde están las imágenes y el estado del grafo."""
+    return folder.parent / "cache" / "runs" / folder.name
+
+
+def read_places(folder: Path) -> dict[str, Any]:
+    """Lee dónde están las imágenes de una ejecución (`images`) y sus parámetros enteros (`params`); vacío si no se sabe."""
+    try:
+        return json.loads((private_folder(folder) / "places.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
 
 
 def exploring(folder: Path) -> bool:

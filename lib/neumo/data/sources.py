@@ -13,7 +13,7 @@ from neumo.data.layout import Layout, files, find, image_paths
 from neumo.data.table import read_table
 from neumo.errors import NeumoError
 from neumo.params import Params
-from neumo.run import Run, encode
+from neumo.run import Run, encode, private_folder, shown
 
 KAGGLE = "paultimothymooney/chest-xray-pneumonia"
 _KAGGLE_VERSION = 2  # con la versión puesta, kagglehub usa sin red lo ya descargado
@@ -140,11 +140,14 @@ def prepare(run: Run) -> Source:
     """Resuelve la fuente de imágenes y escribe los artefactos previos al primer capítulo.
 
     Escribe `params` (todos, resueltos), `source` (qué imágenes son) y `listing` (ruta, tamaño y fecha de cada una,
-    para ver si algo cambió).
+    para ver si algo cambió). Dónde están queda aparte: no es cosa de quien lea el informe.
     """
     source = locate(run.params, cache=run.cache)
-    write_atomically(run.path("params"), encode(run.params.model_dump(mode="json"), ".json"))
-    described = {**asdict(source), "folder": str(source.folder), "folder_name": source.folder.name}
+    places = {"images": str(source.folder), "params": run.params.model_dump(mode="json")}
+    write_atomically(private_folder(run.folder) / "places.json", encode(places, ".json"))
+    write_atomically(run.path("params"), encode(shown(run.params), ".json"))
+    described = {key: value for key, value in asdict(source).items() if key != "folder"}
+    described["folder_name"] = source.folder.name
     write_atomically(run.path("source"), encode(described, ".json"))
     write_atomically(run.path("listing"), _listing(source.folder, _files(run.params, source.folder, run.folder.parent)))
     return source
@@ -166,5 +169,6 @@ def _listing(folder: Path, found: list[Path]) -> bytes:
     for path in found:
         if path.is_file():
             status = path.stat()
-            rows.writerow([Path(os.path.relpath(path, folder)).as_posix(), status.st_size, status.st_mtime_ns])
+            name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+            rows.writerow([name, status.st_size, status.st_mtime_ns])
     return text.getvalue().encode(errors="backslashreplace")  # un nombre puede no estar en UTF-8

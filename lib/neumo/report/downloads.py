@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from neumo.run import ARTEFACTS, Run, project_root
+from neumo.run import ARTEFACTS, Run, project_root, shown
 
 LARGEST = 120_000  # bytes: lo mayor se queda en la carpeta de la ejecución
 _KINDS = {".ipynb": "application/x-ipynb+json", ".json": "application/json", ".csv": "text/csv;charset=utf-8"}
@@ -18,11 +18,10 @@ _KINDS = {".ipynb": "application/x-ipynb+json", ".json": "application/json", ".c
 def files(notebooks: Iterable[Path], run: Run) -> dict[str, bytes]:
     """Reúne lo que la página ofrece: nombre de archivo → contenido.
 
-    Los cuadernos, sin salidas; `params.yaml`, sin la ruta de las imágenes; `metrics.json` y las tablas de la ejecución que
+    Los cuadernos, sin salidas; `params.yaml`, sin las rutas; `metrics.json` y las tablas de la ejecución que
     no pasan de `LARGEST` bytes; `requirements.lock`, si está.
     """
-    values = run.params.model_dump(mode="json")
-    values["data_dir"] = values["data_dir"] and Path(values["data_dir"]).name
+    values = shown(run.params, apart=False)
     tables = [run.path(name) for name, (file, writer) in ARTEFACTS.items() if file.endswith(".csv") and writer]
     small = [path for path in sorted(tables) if path.is_file() and path.stat().st_size <= LARGEST]
     kept = [*notebooks, run.path("metrics"), *small, project_root() / "requirements.lock"]

@@ -15,7 +15,7 @@ from neumo.hardware import thread_limits
 from neumo.progress import USES, VARIABLE
 from neumo.report.cells import INTERACTIVE_TAG
 from neumo.report.kernel import kernel_manager, own_environment
-from neumo.run import Run, project_root
+from neumo.run import Run, project_root, read_places
 
 
 def execute_chapter(
@@ -70,11 +70,13 @@ def execute_chapter(
             stream.writelines(f"{line}\n" for line in getattr(error, "traceback", ()))
         where, detail = "", f"El detalle está en {os.path.relpath(log)}."
         if temporary.exists():
+            _hide_places(temporary, run)
             os.replace(temporary, failed)
             where = _failing_cell(failed)
             detail = f"Abra {os.path.relpath(failed)} para verlo; e{detail[1:]}"
         raise NeumoError(f"El capítulo {notebook.stem} falló{where}: {_reason(error)} {detail}") from error
     else:
+        _hide_places(temporary, run)
         os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)
@@ -101,6 +103,24 @@ def train_ahead(run: Run) -> None:
             stdout=stream,
             stderr=stream,
         )
+
+
+def _hide_places(notebook: Path, run: Run) -> None:
+    """Deja en el cuaderno ejecutado rutas que valen en cualquier equipo: ni el usuario ni sus carpetas salen de aquí."""
+    places = {
+        run.folder.parent: "build",
+        project_root(): ".",
+        os.path.expanduser("~"): "~",
+        tempfile.gettempdir(): "tmp",
+    }
+    places |= {
+        place: Path(place).name for place in (run.params.data_dir, read_places(run.folder).get("images")) if place
+    }
+    written = {json.dumps(str(place), ensure_ascii=False)[1:-1]: name for place, name in places.items()}
+    longest = "|".join(re.escape(place) for place in sorted(written, key=len, reverse=True) if place != "/")
+    text = notebook.read_text(encoding="utf-8")
+    text = re.sub(rf"(?<!\w)({longest})(?![\w-])", lambda found: written[found[1]], text)
+    notebook.write_text(text, encoding="utf-8")
 
 
 def _failing_cell(notebook: Path) -> str:

@@ -18,7 +18,7 @@ from neumo.report.chapters import Chapter, read_chapters
 from neumo.report.console import announce_duration, progress_shown, reporter
 from neumo.report.downloads import files
 from neumo.report.execute import execute_chapter, train_ahead
-from neumo.run import Run, inherited_parameters, versions
+from neumo.run import Run, inherited_parameters, private_folder, versions
 
 _TEMPLATE = Path(__file__).with_name("template")
 
@@ -177,7 +177,7 @@ def _loader(chapters: list[Chapter], run: Run, reporter: type, failures: list[st
     class Loader(TaskLoader2):
         def load_doit_config(self) -> dict:
             return {
-                "dep_file": str(run.folder / ".doit.db"),
+                "dep_file": str(private_folder(run.folder) / "graph.db"),
                 "backend": "sqlite3",
                 "reporter": reporter,
                 "num_process": 3 if _has_idle_cores(run) else 2,
