@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
