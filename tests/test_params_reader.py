@@ -49,6 +49,13 @@ def test_an_order_that_does_not_say_one_thing_is_refused(change, said):
         ("extends: nada.yaml\n", "nada.yaml"),
         ("extends: mio.yaml\n", "mio.yaml → mio.yaml"),
         ("extends: [a]\n", "extends"),
+        ("a0: &a0 [1]\n" + "".join(f"a{i}: &a{i} [{f'*a{i - 1}, ' * 10}]\n" for i in range(1, 12)), "alias"),
+        ("class_names: &a [*a, *a]\n", "alias"),
+        ("[" * 3_000, "niveles"),
+        ("seed: " + "9" * 5000, "número"),
+        ("# relleno\n" * 1_000_000, "letras"),
+        ('class_names: ["a\\ud800", b]\n', "carácter"),
+        ('data_dir: "a\\0b"\n', "carácter"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, text, said):

@@ -1,5 +1,7 @@
 import os
+import pickle
 import sys
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -184,3 +186,25 @@ def test_a_name_outside_utf8_does_not_stop_the_report(tmp_path):
     run = Run(folder=tmp_path / "build" / "corrida", params=Params(source="folder", data_dir=str(tmp_path / "datos")))
     prepare(run)
     assert r"train/caf\udce9.txt" in run.path("listing").read_text(encoding="utf-8")
+
+
+def test_an_archive_by_someone_else_is_not_trusted(tmp_path):
+    """Ni objetos serializados, ni tamaños que no caben en el conjunto; lo que sobra ni se lee ni se extrae."""
+    part = {"images": np.zeros((2, 28, 28), np.uint8), "labels": np.array([[0], [1]])}
+    whole = {f"{name}_{kind}": values for name in ("train", "val", "test") for kind, values in part.items()}
+    path = tmp_path / "pneumoniamnist.npz"
+    hostile = [
+        {"train_images": np.array([{"pwned"}], dtype=object)},
+        {"train_images": np.zeros((20_000, 28, 28), np.uint8)},
+    ]
+    for change in hostile:
+        np.savez_compressed(path, **(whole | change))
+        with pytest.raises(NeumoError, match=r"«pneumoniamnist\.npz» no es un archivo \.npz entero"):
+            locate(Params(source="pneumoniamnist", pneumoniamnist_size=28, data_dir=str(path)), cache=tmp_path / "c")
+    np.savez_compressed(path, **whole)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("../../fuera.npy", b"x")
+        archive.writestr("objeto.npy", pickle.dumps({}))
+    source = locate(Params(source="pneumoniamnist", pneumoniamnist_size=28, data_dir=str(path)), cache=tmp_path / "c")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["c", "pneumoniamnist.npz"]
+    assert len([one for one in source.folder.rglob("*") if one.suffix == ".png"]) == 6

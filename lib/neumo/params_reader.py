@@ -3,6 +3,7 @@
 import difflib
 import functools
 import json
+import math
 import re
 import shlex
 import sys
@@ -16,6 +17,10 @@ from pydantic import ValidationError
 from neumo.errors import NeumoError
 from neumo.params import Experiment, Params
 
+_LARGEST = (
+    100_000  # letras de un archivo, o valores con sus alias desplegados; los de `params/` no llegan a la décima parte
+)
+
 
 class _Loader(yaml.SafeLoader):
     """`SafeLoader` sin claves repetidas ni sorpresas de YAML 1.1: `010` no es 8, `1:30` no es 90, `1e-6` es un número."""
@@ -24,6 +29,13 @@ class _Loader(yaml.SafeLoader):
         first: [(tag, pattern) for tag, pattern in known if tag.endswith((":bool", ":null", ":merge"))]
         for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        if _unfolded(node, {}) > _LARGEST:
+            raise NeumoError(
+                "repite con alias (`*nombre`) más de lo que un archivo de parámetros puede decir. Quítelos."
+            )
+        return super().construct_document(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key) for key, _ in node.value]
@@ -52,11 +64,25 @@ class _NameLoader(_Loader):
 _NAMES = re.compile(r"(data_dir|class_names|image_table\b.*)$")
 
 
+def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
+    """Valores de un documento con los alias desplegados; infinitos, si un alias se contiene a sí mismo."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # hasta que se sepa: así lo ve quien vuelva a entrar en él
+        inside = node.value if isinstance(node, yaml.CollectionNode) else ()
+        children = (child for item in inside for child in (item if isinstance(item, tuple) else (item,)))
+        known[id(node)] = 1 + sum(_unfolded(child, known) for child in children)
+    return known[id(node)]
+
+
 def _parse_yaml(text: str, where: str, *, loader: type[_Loader] = _Loader) -> Any:
+    if len(text) > _LARGEST:
+        raise NeumoError(f"{where}: pasa de {_LARGEST} letras, y un archivo de parámetros no es tan largo. ¿Es otro?")
     try:
         return yaml.load(text, Loader=loader)
     except NeumoError as error:
         raise NeumoError(f"{where}: {error}") from None
+    except (RecursionError, ValueError):
+        raise NeumoError(f"{where}: hay demasiados niveles, o un número demasiado largo. Quítelos.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", línea {mark.line + 1}" if mark else ""
@@ -96,6 +122,8 @@ def parse_overrides(text: str) -> dict[str, Any]:
         overrides[key] = value if re.search(r"(^|\s)#", value) else _parse_yaml(value, f"SET, {key}", loader=loader)
     return overrides
 
+
+_NO_TEXT = re.compile("[\ud800-\udfff]|" + re.escape(r"\u0000"))
 
 _MESSAGES = {
     "greater_than_equal": "debe ser mayor o igual que {ge}",
@@ -152,6 +180,8 @@ def validate(values: dict[str, Any], *, where: str = "parámetros") -> Params:
     NeumoError
         Si hay claves desconocidas, tipos equivocados o valores imposibles: nombra cada clave, su valor y lo permitido.
     """
+    if _NO_TEXT.search(json.dumps(values, ensure_ascii=False, default=str)):
+        raise NeumoError(f"{where}: hay un carácter nulo o partido, que no es texto y no cabe en un archivo. Quítelo.")
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -195,7 +225,8 @@ def _layers(path: Path, *, above: tuple[Path, ...] = ()) -> list[dict[str, Any]]
     if path.resolve() in above:
         raise NeumoError(f"{path}: extends da vueltas ({' → '.join(p.name for p in chain)}). Quite uno.")
     try:
-        values = _parse_yaml(path.read_text(encoding="utf-8-sig"), str(path)) or {}
+        with path.open(encoding="utf-8-sig") as file:
+            values = _parse_yaml(file.read(_LARGEST + 1), str(path)) or {}
     except UnicodeDecodeError:
         raise NeumoError(f"{path}: no está en UTF-8. Guárdelo como UTF-8 en su editor de texto.") from None
     except OSError:

@@ -8,6 +8,7 @@ from neumo.errors import NeumoError
 from neumo.params import Params
 
 ZENODO = "https://zenodo.org/records/10519652/files/"
+_MOST_IMAGES = 10_000  # el conjunto tiene 5856; un archivo comprimido puede declarar mucho más de lo que ocupa
 MD5 = {
     28: "28209eda62fecd6e6a2d98b1501bb15f",
     64: "8f4eceb4ccffa70c672198ea285246c6",
@@ -70,8 +71,11 @@ def _unpack(archive: Path, folder: Path, size: int, class_names: list[str]) -> N
 
     wanted = [f"{part}_{kind}" for part in ("train", "val", "test") for kind in ("images", "labels")]
     try:
-        with archive.open("rb") as handle, np.load(handle) as stored:
-            arrays = dict(stored.items())
+        with archive.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            members = [one for one in stored.zip.infolist() if one.filename.removesuffix(".npy") in wanted]
+            if sum(one.file_size for one in members) > _MOST_IMAGES * size**2 + 2**20:
+                raise ValueError("declara más imágenes de las que hay")
+            arrays = {key: stored[key] for key in wanted if key in stored}
     except Exception as error:
         raise NeumoError(f"«{archive.name}» no es un archivo .npz entero. Bórrelo y vuelva a descargarlo.") from error
     if missing := [key for key in wanted if key not in arrays]:
