@@ -48,3 +48,15 @@ def test_differences_show_only_what_is_not_shared():
         ]
         == "0.2"
     )
+
+
+def test_a_published_accuracy_is_a_count_of_the_624_unless_it_is_a_mean():
+    """Una exactitud que no es k/624 no salió de una red y de esas imágenes; una media ha de decirlo."""
+    for row in references.published():
+        reachable = any(round(k / 624, 3) == row["accuracy"] for k in range(625))
+        assert reachable or row.get("mean"), row["who"]
+        assert row["on_test"] in ("sí", "no", "no consta"), row["who"]
+        assert row["weights"] in ("–", "desde cero", "búsqueda", "ImageNet"), row["who"]
+    doerrich = [row for row in references.published() if row["source"].startswith("Doerrich")]
+    assert {row["weights"] for row in doerrich} == {"ImageNet"}
+    assert not [row for row in references.published() if "MedViT" in row["who"]]
