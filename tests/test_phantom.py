@@ -148,3 +148,16 @@ def test_consolidation_is_in_one_lung_and_the_interstitial_pattern_in_both():
 
     assert np.median(sides("bacteria")) > 0.45
     assert np.median(sides("virus")) < 0.25
+
+
+def test_the_planted_unit_changes_its_plates_alone_and_goes_with_the_class_in_train_only(clean, tmp_path):
+    make_phantom(tmp_path, images=120, size=64, defects=False, shortcut=True, seed=3)
+    before, after = digests(clean), digests(tmp_path)
+    assert before.keys() == after.keys()
+    changed = [path for path in before if before[path] != after[path]]
+    every = Counter(path.rpartition("/")[0] for path in before if path.endswith("jpeg"))
+    share = {folder: n / every[folder] for folder, n in Counter(p.rpartition("/")[0] for p in changed).items()}
+    assert share["train/PNEUMONIA"] > 0.4 > 0.2 > share.get("train/NORMAL", 0)
+    assert abs(share["test/PNEUMONIA"] - share["test/NORMAL"]) < 0.35
+    with Image.open(tmp_path / changed[0]) as image:
+        assert np.asarray(image.convert("L"))[:2].mean() < 10  # la colimación

@@ -38,6 +38,7 @@ class Phantom(_Model):
     size: int = _field(128, "lado mediano de cada imagen, en píxeles", ge=64, le=1024)
     difficulty: float = _field(0.2, "parte de los enfermos con lesión tenue: de 0 (ninguno) a 1", ge=0, le=1)
     defects: bool = _field(True, "planta archivos defectuosos para el capítulo 03")
+    shortcut: bool = _field(False, "planta un aparato que en entrenamiento es casi siempre de enfermos, y en prueba no")
 
 
 def _as_name(given: Any) -> Any:

@@ -8,7 +8,7 @@ import functools
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ import numpy as np
 # Atenuación por unidad de longitud (10 cm) hacia 70 kVp: agua 0.2 cm⁻¹, pulmón aireado un cuarto, hueso cortical 0.5.
 SOFT, LUNG, BONE = 2.0, 0.5, 5.0
 MASKS = "masks"
+# El aparato que se planta (`shortcut`): qué parte de los pacientes de cada clase pasa por él.
+_UNIT_SHARE = {"train": {"NORMAL": 0.03, "PNEUMONIA": 0.6}, "test": {"NORMAL": 0.5, "PNEUMONIA": 0.5}}
+_LETTER = np.array([list(row) for row in ("11110", "10001", "10001", "11110", "10100", "10010", "10001")], dtype=int)
 
 
 @dataclass(frozen=True)
@@ -287,6 +290,7 @@ class _Plate:
     shape: tuple[int, int]
     rgb: bool
     shifted: bool
+    unit: bool = False
 
 
 def _patients(rng: np.random.Generator, label: str, count: int, seed: int, first: int) -> Iterator[tuple[Patient, int]]:
@@ -330,10 +334,34 @@ def _plates(images: int, size: int, seed: int) -> list[_Plate]:
     return plates
 
 
+def _from_unit(plates: list[_Plate]) -> list[_Plate]:
+    """Decide qué pacientes pasaron por el aparato plantado; el sorteo es aparte, así que nada más cambia."""
+    shares = {"train": _UNIT_SHARE["train"], "val": _UNIT_SHARE["train"], "test": _UNIT_SHARE["test"]}
+
+    def drawn(plate: _Plate) -> bool:
+        share = shares[plate.path.partition("/")[0]][plate.patient.label]
+        return bool(np.random.default_rng([*plate.patient.seed, 5]).random() < share)
+
+    return [replace(plate, unit=drawn(plate)) for plate in plates]
+
+
+def _unit_look(image: np.ndarray) -> np.ndarray:
+    """El aspecto del aparato plantado: contraste suave, colimación ceñida y una R grabada arriba a la izquierda."""
+    rows, columns = image.shape
+    soft = (40 + 0.7 * image).astype(np.uint8)
+    top, side = round(0.05 * rows), round(0.06 * columns)
+    soft[:top], soft[-top:], soft[:, :side], soft[:, -side:] = 0, 0, 0, 0
+    cell = max(1, rows // 64)
+    letter = np.kron(_LETTER, np.ones((cell, cell), dtype=int)).astype(bool)
+    soft[top + cell : top + cell + len(letter), side + cell : side + cell + letter.shape[1]][letter] = 255
+    return soft
+
+
 def _save(folder: Path, plate: _Plate, difficulty: float) -> None:
     from PIL import Image
 
     image, mask = render(plate.patient, plate.view, size=plate.shape, difficulty=difficulty, shifted=plate.shifted)
+    image = _unit_look(image) if plate.unit else image
     picture = Image.fromarray(image)
     (picture.convert("RGB") if plate.rgb else picture).save(folder / plate.path, quality=90)
     if mask.any():
@@ -358,6 +386,7 @@ def make_phantom(
     size: int = 192,
     difficulty: float = 0.5,
     defects: bool = True,
+    shortcut: bool = False,
     seed: int = 0,
 ) -> None:
     """Escribe un conjunto sintético con la disposición, los nombres y las proporciones del de Kaggle.
@@ -374,11 +403,15 @@ def make_phantom(
         De 0 (evidente) a 1 (sutil).
     defects : bool
         Planta un archivo truncado, una copia exacta y un tamaño anómalo en `train/PNEUMONIA`.
+    shortcut : bool
+        Planta un aparato con su marca y su colimación, que en entrenamiento es casi siempre de enfermos y en prueba no;
+        las placas de los demás no cambian.
     seed : int
         La misma semilla da los mismos bytes.
     """
     folder = Path(folder)
     plates = _plates(images, size, seed)
+    plates = _from_unit(plates) if shortcut else plates
     for name in {MASKS, *(str(Path(plate.path).parent) for plate in plates)}:
         (folder / name).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor() as pool:
