@@ -45,7 +45,7 @@ def card_text(predictions, description="una carpeta", **described):
     overall, subgroups = card.results(scores, table, threshold=0.5, resamples=200, seed=0)
     source = {"description": description, "synthetic": True, "official_test": False, "citation": ""}
     results = {"overall": overall, "subgroups": subgroups, "checks": "- nada que decir"}
-    return card.model_card(chosen=CHOSEN, source=source, table=table, image_size=96, **results)
+    return card.model_card(chosen=CHOSEN, source=source, table=table, image_size=96, external="Nada.", **results)
 
 
 def test_the_card_says_what_it_must(predictions):

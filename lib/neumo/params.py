@@ -67,6 +67,27 @@ class Table(_Model):
     groups: _Names = _field([], "otras columnas cuyos valores son subgrupos")
 
 
+class External(_Model):
+    """Otro conjunto de imágenes, que solo se lee al final: ni se entrena ni se elige con él."""
+
+    name: _Key = _field(..., "nombre del conjunto en las tablas")
+    source: Literal["folder", "table"] = _field("folder", "carpetas o tabla")
+    data_dir: _Name = _field(..., "carpeta de las imágenes o de la tabla")
+    class_names: Annotated[_Names, AfterValidator(_distinct)] = _field(
+        ["NORMAL", "PNEUMONIA"], "carpetas de las clases: negativa, positiva", min_length=2, max_length=2
+    )
+    image_table: Table = _field(Table(), "columnas y clases, si es una tabla")
+    patient_pattern: str | None = _field(None, "como el general")
+    patient_folder: int | None = _field(None, "como el general", ge=1, le=9)
+
+
+def _named_apart(sets: list[External]) -> list[External]:
+    names = [one.name for one in sets]
+    if len(set(names)) < len(names) or {"train", "val", "test"} & set(names):
+        raise ValueError(f"los nombres son {', '.join(names)}: cada conjunto, el suyo, y ninguno train, val ni test")
+    return sets
+
+
 class Augmentation(_Model):
     """Aumento de datos; nombres de `ImageDataGenerator`, cero = apagado."""
 
@@ -263,6 +284,11 @@ class Params(_Model):
     patient_folder: int | None = _field(
         None, "carpeta con el nombre del paciente: 1, la que contiene la imagen; 2, la de encima", ge=1, le=9
     )
+    external: Annotated[
+        list[External],
+        BeforeValidator(lambda given: [given] if isinstance(given, dict) else given),
+        AfterValidator(_named_apart),
+    ] = _field([], "otros conjuntos (name, data_dir, source…) que las redes finales leen una vez, al final")
     phantom: Phantom = _field(Phantom(), "radiografías sintéticas de la fuente phantom")
     pneumoniamnist_size: Literal[28, 64, 128, 224] = _field(64, "lado de PneumoniaMNIST, en píxeles")
     seed: int = _field(0, "semilla de todo lo que se sortea", ge=0, le=2**31 - 1)
@@ -328,6 +354,11 @@ class Params(_Model):
             yield "patient_pattern y patient_folder dicen lo mismo de dos maneras: deje una"
         if self.source in ("folder", "table") and not self.data_dir:
             yield f'source es «{self.source}» y falta data_dir: escriba SET="data_dir=carpeta"'
+
+    def outside(self, name: str) -> "Params":
+        """Devuelve estos parámetros con las imágenes del conjunto externo `name` en lugar de las propias."""
+        one = next(one for one in self.external if one.name == name)
+        return self.model_copy(update={key: getattr(one, key) for key in External.model_fields if key != "name"})
 
     def experiment(self, name: str) -> Experiment:
         """Devuelve el experimento de un nombre, con su tamaño de imagen, sus canales y su precisión resueltos.

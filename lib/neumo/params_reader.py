@@ -214,9 +214,12 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
         layers.append(functools.reduce(lambda inside, key: {key: inside}, reversed(dotted.split(".")), change))
     where = " + ".join([str(path)] * (path is not None) + ["SET"] * bool(overrides)) or "parámetros"
     params = validate(functools.reduce(lambda base, layer: merge(layer, base=base), layers, {}), where=where)
-    if params.data_dir:
-        params = params.model_copy(update={"data_dir": str(Path(params.data_dir).expanduser().absolute())})
-    return params
+    absolute = {"external": [one.model_copy(update={"data_dir": _absolute(one.data_dir)}) for one in params.external]}
+    return params.model_copy(update=absolute | ({"data_dir": _absolute(params.data_dir)} if params.data_dir else {}))
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def _layers(path: Path, *, above: tuple[Path, ...] = ()) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ ARTEFACTS = {
     "params": ("params.json", ""),
     "source": ("source.json", ""),
     "listing": ("listing.csv", ""),
+    "external": ("external.json", ""),
     "manifest": ("manifest.csv", "02"),
     "inspection": ("inspection.csv", "02"),
     "partition": ("partition.csv", "02"),
@@ -37,6 +38,8 @@ ARTEFACTS = {
     "history_final": ("history_final.csv", "10"),
     "predictions_final": ("predictions_final.csv", "10"),
     "predictions_test": ("predictions_test.csv", "11"),
+    "predictions_external": ("predictions_external.csv", "11"),
+    "intervals_external": ("intervals_external.csv", "11"),
     "metrics": ("metrics.json", "11"),
     "intervals": ("intervals.csv", "11"),
     "calibration": ("calibration.json", "11"),
@@ -122,6 +125,10 @@ class Run:
         raise NeumoError(
             f"No se sabe dónde están las imágenes de «{self.folder.name}»: dé la orden `make report`, que lo anota."
         )
+
+    def outside_folder(self, name: str) -> Path:
+        """Carpeta de las radiografías del conjunto externo `name`."""
+        return Path(read_places(self.folder)["external"][name])
 
     def path(self, name: str) -> Path:
         """Devuelve la ruta del artefacto `name`.
@@ -258,9 +265,12 @@ def shown(params: Params, *, apart: bool = True) -> dict[str, Any]:
             return place
         return Path(place).name + (f" ({digest(place)[:6]})" if apart else "")
 
+    def apart_from(values: dict[str, Any]) -> dict[str, Any]:
+        table = {key: named(values["image_table"][key]) for key in ("file", "images_dir")}
+        return values | {"data_dir": named(values["data_dir"]), "image_table": values["image_table"] | table}
+
     values = params.model_dump(mode="json")
-    table = {key: named(values["image_table"][key]) for key in ("file", "images_dir")}
-    return values | {"data_dir": named(values["data_dir"]), "image_table": values["image_table"] | table}
+    return apart_from(values) | {"external": [apart_from(one) for one in values["external"]]}
 
 
 def private_folder(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """De dónde vienen las radiografías: sintéticas, una carpeta, una tabla, Kaggle o PneumoniaMNIST; siempre acaban en una carpeta."""
 
 import csv
+import hashlib
 import io
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -139,17 +140,30 @@ def prepare(run: Run) -> Source:
     """Resuelve la fuente de imágenes y escribe los artefactos previos al primer capítulo.
 
     Escribe `params` (todos, resueltos), `source` (qué imágenes son) y `listing` (ruta, tamaño y fecha de cada una,
-    para ver si algo cambió). Dónde están queda aparte: no es cosa de quien lea el informe.
+    para ver si algo cambió) y `external` (los conjuntos externos, vacía si no hay). Dónde están las imágenes queda aparte: no
+    es cosa de quien lea el informe.
     """
     source = locate(run.params, cache=run.cache)
-    places = {"images": str(source.folder), "params": run.params.model_dump(mode="json")}
+    outside = {one.name: locate(run.params.outside(one.name), cache=run.cache) for one in run.params.external}
+    away = {name: str(found.folder) for name, found in outside.items()}
+    places = {"images": str(source.folder), "external": away, "params": run.params.model_dump(mode="json")}
     write_atomically(private_folder(run.folder) / "places.json", encode(places, ".json"))
     write_atomically(run.path("params"), encode(shown(run.params), ".json"))
     described = {key: value for key, value in asdict(source).items() if key != "folder"}
     described["folder_name"] = source.folder.name
     write_atomically(run.path("source"), encode(described, ".json"))
     write_atomically(run.path("listing"), _listing(source.folder, _files(run.params, source.folder, run.folder.parent)))
+    write_atomically(run.path("external"), encode([_outside(run, *one) for one in outside.items()], ".json"))
     return source
+
+
+def _outside(run: Run, name: str, source: Source) -> dict[str, object]:
+    """Lo que hay que saber de un conjunto externo; `digest` cambia si cambia alguno de sus archivos."""
+    params = run.params.outside(name)
+    listing = _listing(source.folder, _files(params, source.folder, run.folder.parent))
+    told = {"name": name, "description": source.description, "notes": source.notes}
+    settings = next(one for one in shown(run.params)["external"] if one["name"] == name)
+    return told | {"settings": settings, "digest": hashlib.sha256(listing).hexdigest()}
 
 
 def _files(params: Params, folder: Path, build: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Comparar modelos en las mismas imágenes: sus intervalos, y la diferencia de cada par."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +52,48 @@ def intervals_by_model(
     table = pd.concat(tables, ignore_index=True)
     first = ["model", "partition", "seeds"]
     return table[[*first, *table.columns.drop(first)]]
+
+
+def independent_differences(
+    a: "pd.DataFrame",
+    b: "pd.DataFrame",
+    *,
+    metrics: Iterable[str],
+    threshold: Mapping[str, float] | None = None,
+    decisions: Mapping[str, str] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> "pd.DataFrame":
+    """Compara cada modelo, y su conjunto de semillas, en dos grupos de imágenes de pacientes distintos: `a` menos `b`.
+
+    Los dos se remuestrean por separado.
+
+    Returns
+    -------
+    DataFrame
+        `model`, `metric`, `change`, `change_low` y `change_high` (intervalo del 95 %; NaN si los remuestreos no varían).
+    """
+    import pandas as pd
+
+    rows = []
+    for model in dict.fromkeys(a["model"]):
+        (inside, many), (outside, several) = by_seed(b, model), by_seed(a, model)
+        cut = (threshold or {}).get(model, 0.5)
+        for name, one, two in (
+            (model, several, many),
+            (model + ENSEMBLE, joint_logit(several)[:, None], joint_logit(many)[:, None]),
+        ):
+            drawn = []
+            for images, z, start in ((outside, one, seed), (inside, two, seed + 1)):
+                prob = probability(z)
+                decided = argmax_read(name, prob, decisions)
+                drawn.append(bootstrap(images["y_true"], prob, decided, z, cut, images["group"], (resamples, start))[0])
+            for metric in metrics:
+                change = drawn[0][metric] - drawn[1][metric]
+                varied = change[1:][np.isfinite(change[1:])]
+                low, high = np.quantile(varied, TAILS) if len(varied) and np.ptp(varied) > 1e-12 else (np.nan, np.nan)
+                rows.append((name, metric, float(change[0]), float(low), float(high)))
+    return pd.DataFrame(rows, columns=["model", "metric", "change", "change_low", "change_high"])
 
 
 def paired_difference(

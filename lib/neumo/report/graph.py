@@ -57,7 +57,14 @@ def _meta(chapters: list[Chapter], run: Run) -> dict[str, Any]:
         "provenance": {
             "ejecución": run.folder.name,
             "parámetros": digest(
-                run.params.model_dump(mode="json", exclude={"data_dir": True, "image_table": {"file", "images_dir"}})
+                run.params.model_dump(
+                    mode="json",
+                    exclude={
+                        "data_dir": True,
+                        "image_table": {"file", "images_dir"},
+                        "external": {"__all__": {"data_dir"}},
+                    },
+                )
             ),
             "imágenes": file_digest(run.path("listing"))[:16] if source["synthetic"] else source["folder_name"],
             **next(filter(None, (run.seal(c.number).get("versions") for c in chapters)), versions()),

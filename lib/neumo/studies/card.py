@@ -128,6 +128,7 @@ def model_card(
     overall: "pd.DataFrame",
     subgroups: "pd.DataFrame",
     checks: str,
+    external: str,
 ) -> str:
     """Escribe la ficha en Markdown, con el texto de `card.md`.
 
@@ -144,6 +145,8 @@ def model_card(
         De `results`.
     checks : str
         De `neumo.studies.shortcuts.verdicts`.
+    external : str
+        De `neumo.studies.external.card_text`.
     """
     number, data = len(chosen["files"][chosen["model"]]), _MARKS.sub(r"\\\g<0>", source["description"])
     synthetic = " Son imágenes **sintéticas**: estas cifras no dicen nada de la neumonía real."
@@ -165,15 +168,19 @@ def model_card(
         metrics=rows(overall, "metric"),
         subgroups=rows(subgroups, "subgroup"),
         checks=checks,
+        external=external,
         **{name: words.format(citation=citation) for name, words in about.items()},
     )
 
 
-def claim_table(items: Iterable[Mapping[str, Any]], *, synthetic: bool, described: bool = False) -> str:
+def claim_table(
+    items: Iterable[Mapping[str, Any]], *, synthetic: bool, described: bool = False, external: bool = False
+) -> str:
     """Escribe la lista CLAIM en Markdown: el capítulo que cumple cada punto, o el motivo de que no se cumpla.
 
     Con imágenes sintéticas, los puntos que hablan de personas y de médicos dicen lo suyo (`synthetic`); con una tabla que
-    da sexo, edad u otros grupos, el de las características de los pacientes se cumple (`described`).
+    da sexo, edad u otros grupos, el de las características de los pacientes se cumple (`described`); con un conjunto externo, el
+    de la prueba externa (`external`).
     """
     lines = ["| n.º | apartado | punto | dónde, o por qué no |", "| ---: | --- | --- | --- |"]
     for item in items:
@@ -181,6 +188,8 @@ def claim_table(items: Iterable[Mapping[str, Any]], *, synthetic: bool, describe
             item = {**item, "chapter": None, "note": item["synthetic"]}
         if described and "described" in item:
             item = {**item, "chapter": "02", "note": item["described"]}
+        if external and "external" in item:
+            item = {**item, "chapter": "11", "note": item["external"]}
         link = f"[](#cap-{item['chapter']})" if item["chapter"] else "No:"
         where = f"{link}{': ' if item['chapter'] and item['note'] else ' '}{item['note']}".strip()
         lines.append(f"| {item['item']} | {item['section']} | {item['text']} | {where} |")

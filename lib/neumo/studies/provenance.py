@@ -51,7 +51,7 @@ def hashes(run: Run) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=["file", "chapter", "bytes", "sha256"])
 
 
-_PLACES = ("data_dir", "image_table.file", "image_table.images_dir")
+_PLACES = ("data_dir", "file", "images_dir")
 
 
 def changed(params: Params) -> dict[str, Any]:
@@ -64,7 +64,10 @@ def changed(params: Params) -> dict[str, Any]:
     """
     usual, values = (flat(one.model_dump(mode="json")) for one in (Params(), params))
     found = {key: value for key, value in values.items() if usual.get(key, ...) != value}
-    return {key: PurePath(value).name if key in _PLACES else value for key, value in found.items()}
+    return {
+        key: PurePath(value).name if value and key.rpartition(".")[2] in _PLACES else value
+        for key, value in found.items()
+    }
 
 
 def flat(values: Any, prefix: str = "") -> dict[str, Any]:
