@@ -1,0 +1,117 @@
+"""La tabla de docs/datos.md: cada orden, tal como está escrita, entiende archivos de la forma de su conjunto."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neumo.data.manifest import scan
+from neumo.data.sources import locate
+from neumo.data.table import scan_table
+from neumo.params_reader import load, parse_overrides
+
+ROOT = Path(__file__).parents[1]
+
+
+def cells():
+    """Nombre del conjunto → lo que lleva `SET` en su orden."""
+    lines = (ROOT / "docs" / "datos.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ") and "make report" in line]
+    return {row[0]: re.search('SET="(.*)"', row[3]) for row in rows}
+
+
+def write(folder, paths):
+    for number, path in enumerate(paths):
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        grey = np.random.default_rng(number).integers(0, 256, (16, 16), dtype=np.uint8)
+        Image.fromarray(grey).save(file)
+
+
+# Archivos de la forma de cada conjunto, su tabla si la tiene, y lo que debe salir: normales, neumonías y pacientes conocidos.
+FORMS = {
+    "Kaggle (Kermany 2018)": (
+        [f"chest_xray/{p}/NORMAL/IM-000{i}-0001.jpeg" for i, p in enumerate(("train", "val", "test"))]
+        + [f"chest_xray/{p}/PNEUMONIA/person{i}_virus_1.jpeg" for i, p in enumerate(("train", "val", "test"))],
+        None,
+        (3, 3, 6),
+    ),
+    "Mendeley (el mismo, v3)": (
+        [f"chest_xray/{p}/NORMAL/NORMAL-100323{i}-0001.jpeg" for i, p in enumerate(("train", "test"))]
+        + [f"chest_xray/{p}/PNEUMONIA/BACTERIA-100808{i}-0001.jpeg" for i, p in enumerate(("train", "test"))],
+        None,
+        (2, 2, 4),
+    ),
+    "COVID-19 Radiography": (
+        [
+            f"COVID-19_Radiography_Dataset/{name}/{inside}/{name}-{i}.png"
+            for name in ("COVID", "Normal", "Viral Pneumonia")
+            for inside in ("images", "masks")
+            for i in (1, 2)
+        ],
+        None,
+        (2, 2, 0),
+    ),
+    "COVID-QU-Ex": (
+        [
+            f"Lung Segmentation Data/Lung Segmentation Data/{part}/{name}/{inside}/{name}_{part}{i}.png"
+            for part in ("Train", "Val", "Test")
+            for name in ("COVID-19", "Normal", "Non-COVID")
+            for inside in ("images", "lung masks")
+            for i in (1, 2)
+        ],
+        None,
+        (6, 6, 0),
+    ),
+    "NIH ChestX-ray14": (
+        [f"nih/images_00{i}/images/0000001{i}_00{i}.png" for i in range(1, 5)],
+        "nih/Data_Entry_2017.csv\nImage Index,Finding Labels,Patient ID,Patient Age,Patient Gender,View Position\n"
+        "00000011_001.png,No Finding,11,58,M,PA\n00000012_002.png,Pneumonia|Infiltration,12,60,F,AP\n"
+        "00000013_003.png,Hernia,13,8,M,PA\n00000014_004.png,No Finding,14,8,M,PA",
+        (2, 1, 3),
+    ),
+    "CheXpert": (
+        [f"CheXpert/train/patient0000{i}/study1/view1_frontal.jpg" for i in range(1, 5)],
+        "CheXpert/train.csv\nPath,Sex,Age,Frontal/Lateral,AP/PA,Pneumonia\n"
+        + "\n".join(
+            f"CheXpert-v1.0-small/train/patient0000{i}/study1/view1_frontal.jpg,Male,60,Frontal,AP,{value}"
+            for i, value in enumerate(("1.0", "0.0", "-1.0", ""), 1)
+        ),
+        (1, 1, 2),
+    ),
+    "Roboflow y otros exportados": (
+        [
+            f"exportado/{part}/{name}/person{i}{number}_bacteria_1_jpeg.rf.0123456789abcdef.jpg"
+            for number, part in enumerate(("train", "valid", "test"))
+            for i, name in enumerate(("NORMAL", "PNEUMONIA"), 1)
+        ],
+        None,
+        (3, 3, 6),
+    ),
+    "el suyo, por pacientes": (
+        [f"placas/{name}/hc{i}{n}/toma.png" for n, name in enumerate(("NORMAL", "PNEUMONIA")) for i in (1, 2)],
+        None,
+        (2, 2, 4),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_written_order_takes_files_of_that_form(tmp_path, monkeypatch, name):
+    paths, listed, expected = FORMS[name]
+    write(tmp_path, paths)
+    if listed:
+        file, _, content = listed.partition("\n")
+        (tmp_path / file).write_text(content + "\n")
+    monkeypatch.chdir(tmp_path)
+    params = load(None, parse_overrides(cells()[name][1]))
+    folder = locate(params, cache=tmp_path / "cache").folder
+    whose = {"patient_pattern": params.patient_pattern, "patient_folder": params.patient_folder}
+    if params.source == "table":
+        table = scan_table(params.data_dir, params.image_table, **whose)
+    else:
+        table = scan(folder, class_names=params.class_names, **whose)
+    known = table.loc[table["patient_known"], "patient"].nunique()
+    assert ((table["y"] == 0).sum(), table["y"].sum(), known) == expected
