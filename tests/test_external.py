@@ -12,7 +12,7 @@ from neumo.evaluation.metrics import binary_metrics, probability
 from neumo.evaluation.predictions import ENSEMBLE
 from neumo.params_reader import load, parse_overrides, validate
 from neumo.run import Run
-from neumo.studies import card, external
+from neumo.studies import card, hospitals
 
 
 def scored(partition, shift, images=60):
@@ -30,7 +30,7 @@ def scored(partition, shift, images=60):
 
 def test_the_drop_is_outside_minus_inside_and_its_interval_holds_it():
     test, outside = scored("test", 0), scored("otro", 3)
-    found = external.measured(outside, test, threshold={"mejorado": 0.4}, resamples=300, seed=0)
+    found = hospitals.measured(outside, test, threshold={"mejorado": 0.4}, resamples=300, seed=0)
     row = found[found["model"] == "mejorado" + ENSEMBLE].set_index("metric").loc["sensitivity"]
 
     def sensitivity(table):
@@ -42,10 +42,10 @@ def test_the_drop_is_outside_minus_inside_and_its_interval_holds_it():
     assert row["change_low"] < row["change"] < row["change_high"] < 0
     text = card.rows(found[found["model"] == "mejorado"], "metric")
     assert "sensibilidad" in text.lower()
-    told = external.card_text(found, [{"name": "otro"}], "mejorado")
+    told = hospitals.card_text(found, [{"name": "otro"}], "mejorado")
     assert f"| otro | sensibilidad | {row['value']:.3f} [" in told.lower()
-    assert "otro hospital" in external.card_text(found, [], "mejorado")
-    assert external.measured(outside.head(0), test).empty
+    assert "otro hospital" in hospitals.card_text(found, [], "mejorado")
+    assert hospitals.measured(outside.head(0), test).empty
 
 
 def write(folder, names, offset=0):
@@ -67,7 +67,7 @@ def test_an_external_set_is_found_checked_and_seen_to_change(tmp_path):
     prepare(run)
     (located,) = run.load("external")
     run.save("partition", scan(tmp_path / "mias").assign(partition="train"))
-    table = external.images(run, located).set_index("path")
+    table = hospitals.images(run, located).set_index("path")
     assert table["partition"].value_counts().to_dict() == {"otro": 6, "": 1}
     assert table.loc["sanos/conocida.png", "reason"] == "su archivo está entre las imágenes de este informe"
     known.unlink()

@@ -146,7 +146,7 @@ def model_card(
     checks : str
         De `neumo.studies.shortcuts.verdicts`.
     external : str
-        De `neumo.studies.external.card_text`.
+        De `neumo.studies.hospitals.card_text`.
     """
     number, data = len(chosen["files"][chosen["model"]]), _MARKS.sub(r"\\\g<0>", source["description"])
     synthetic = " Son imágenes **sintéticas**: estas cifras no dicen nada de la neumonía real."
