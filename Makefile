@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report test slow format lab ejercicios params bench lock sbom clean
+.PHONY: help report sweep test slow format lab ejercicios params bench lock sbom clean
 
 PARAMS ?= params/demo.yaml
 RUN ?=
@@ -39,6 +39,10 @@ help: ## Muestra esta ayuda
 
 report: $(STAMP) ## Hace el informe: build/demo/informe.html
 	@$(PY) -m neumo report --params "$$PARAMS" --run "$$RUN" --set "$$SET" $(if $(PDF),--pdf)
+
+sweep: PARAMS = params/barrido.yaml
+sweep: $(STAMP) ## Hace muchas ejecuciones y las compara: build/barrido/comparacion.html
+	@$(PY) -m neumo sweep --params "$$PARAMS" --run "$$RUN" --set "$$SET"
 
 test: $(STAMP) ## Comprueba el estilo y los tipos, y pasa las pruebas de todos los días
 	$(PY) -m ruff check .

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TAGS = {"parameters", "explorador"}
 
+COMPARISON = ROOT / "lib/neumo/sweep/comparacion.ipynb"
 every = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -24,7 +25,7 @@ def _code(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-@every
+@pytest.mark.parametrize("path", [*NOTEBOOKS, COMPARISON], ids=lambda path: path.stem)
 def test_is_clean(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -40,7 +41,7 @@ def test_is_clean(path):
     assert path.stat().st_size < 48_000
 
 
-@every
+@pytest.mark.parametrize("path", [*NOTEBOOKS, COMPARISON], ids=lambda path: path.stem)
 def test_cells_are_short(path):
     """La celda de parámetros no cuenta: la escribe `make params` y tiene una línea por valor."""
     cells = [c for c in _code(nbformat.read(path, as_version=4)) if "parameters" not in c.metadata.get("tags", [])]

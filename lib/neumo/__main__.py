@@ -28,14 +28,18 @@ class _Parser(argparse.ArgumentParser):
         raise NeumoError(f"Orden mal escrita ({message}). Vea `{self.prog} --help`.")
 
 
-def _run(arguments: argparse.Namespace) -> Run:
-    params = load(arguments.params, parse_overrides(arguments.set))
+def _run_folder(arguments: argparse.Namespace) -> Path:
     name = arguments.run or Path(arguments.params).stem
     if Path(name).name != name or name.startswith("."):
         raise NeumoError(f"RUN={name!r}: se esperaba un nombre de carpeta sencillo, sin barras ni punto delante.")
     if name in RESERVED:
         raise NeumoError(f"RUN={name}: ese nombre es de {RESERVED[name]}. Elija otro.")
-    return Run(folder=Path(arguments.build).absolute() / name, params=params)
+    return Path(arguments.build).absolute() / name
+
+
+def _run(arguments: argparse.Namespace) -> Run:
+    params = load(arguments.params, parse_overrides(arguments.set))
+    return Run(folder=_run_folder(arguments), params=params)
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -54,6 +58,21 @@ def report(arguments: argparse.Namespace) -> int:
     shown = os.path.relpath(output)
     print(f"Listo en {time.monotonic() - started:.1f} s: {shown}")
     return 0
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    """Hace muchas ejecuciones y las compara."""
+    from neumo.sweep.cluster import sweep
+
+    overrides, started = parse_overrides(arguments.set), time.monotonic()
+    failed = sweep(Path(arguments.params), _run_folder(arguments), overrides=overrides, workers=arguments.workers)
+    print(f"Terminado en {time.monotonic() - started:.1f} s.")
+    if failed:
+        print(
+            f"Puntos fallidos, {len(failed)}: {', '.join(failed)}. La misma orden los intenta otra vez.",
+            file=sys.stderr,
+        )
+    return 1 if failed else 0
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -135,11 +154,16 @@ def ejercicios(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m neumo", description="Informe: neumonía o normal en radiografías de tórax.")
     commands = parser.add_subparsers(required=True, metavar="orden", parser_class=_Parser)
-    command = commands.add_parser("report", help="construye el informe")
-    command.add_argument("--params", default="params/demo.yaml", help="archivo de parámetros")
-    command.add_argument("--run", default="", help="nombre de la ejecución (por omisión, el del archivo)")
-    command.add_argument("--set", default="", help='cambios: "clave=valor grupo.clave=valor"')
-    command.add_argument("--build", default="build", help="carpeta de las ejecuciones")
+    report_order = commands.add_parser("report", help="construye el informe")
+    sweep_order = commands.add_parser("sweep", help="hace muchas ejecuciones y las compara")
+    for command, name in ((report_order, "demo"), (sweep_order, "barrido")):
+        command.add_argument("--params", default=f"params/{name}.yaml", help="archivo de parámetros")
+        command.add_argument("--run", default="", help="nombre de la ejecución (por omisión, el del archivo)")
+        command.add_argument("--set", default="", help='cambios: "clave=valor grupo.clave=valor"')
+        command.add_argument("--build", default="build", help="carpeta de las ejecuciones")
+    sweep_order.add_argument("--workers", type=int, default=None, help="puntos a la vez en esta máquina")
+    sweep_order.set_defaults(action=sweep)
+    command = report_order
     command.add_argument("--until", default=None, help="construye solo hasta ese capítulo, por ejemplo 09")
     command.add_argument("--pdf", action="store_true", help="escribe también informe.pdf")
     command.set_defaults(action=report)

@@ -9,10 +9,10 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from neumo.errors import NeumoError
 from neumo.params import Experiment, Params
@@ -20,6 +20,7 @@ from neumo.params import Experiment, Params
 _LARGEST = (
     100_000  # letras de un archivo, o valores con sus alias desplegados; los de `params/` no llegan a la décima parte
 )
+_Group = TypeVar("_Group", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
@@ -151,11 +152,15 @@ def _dotted(tree: Any, prefix: str = "") -> Iterator[str]:
         yield from _dotted(value, f"{prefix}{key}.")
 
 
-def _explain(error: dict) -> str:
+def _explain(error: dict, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in error["loc"] if part != "[key]" and "function" not in str(part))
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(key, _dotted(Params().model_dump()), n=1, cutoff=0.75)
-        hint = f"¿Quiso decir «{close[0]}»?" if close else "`make params` escribe la lista de los que hay."
+        known = list(_dotted(model().model_dump()))
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+        there = (
+            "`make params` escribe la lista de los que hay." if model is Params else f"Los que hay: {', '.join(known)}."
+        )
+        hint = f"¿Quiso decir «{close[0]}»?" if close else there
         return f"«{key}» no es un parámetro. {hint}"
     if error["type"] == "value_error":
         return (f"«{key}»: " if key else "") + f"{error['ctx']['error']}."
@@ -180,12 +185,17 @@ def validate(values: dict[str, Any], *, where: str = "parámetros") -> Params:
     NeumoError
         Si hay claves desconocidas, tipos equivocados o valores imposibles: nombra cada clave, su valor y lo permitido.
     """
+    return checked(values, Params, where=where)
+
+
+def checked(values: Any, model: type[_Group], *, where: str) -> _Group:
+    """Convierte un diccionario en el grupo de parámetros `model`, o dice en español qué no vale, como `validate`."""
     if _NO_TEXT.search(json.dumps(values, ensure_ascii=False, default=str)):
         raise NeumoError(f"{where}: hay un carácter nulo o partido, que no es texto y no cabe en un archivo. Quítelo.")
     try:
-        return Params.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        problems = [_explain(dict(item)) for item in error.errors()]
+        problems = [_explain(dict(item), model) for item in error.errors()]
         raise NeumoError(f"{where}: " + " ".join(problems)) from None
 
 
@@ -209,7 +219,9 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
     NeumoError
         Si el archivo no existe, no es YAML o algún valor no vale.
     """
-    layers = _layers(Path(path)) if path is not None else []
+    layers = [dict(layer) for layer in _layers(Path(path))] if path is not None else []
+    for layer in layers:
+        layer.pop("sweep", None)  # es de la orden `sweep`; el mismo archivo, con `report`, hace su base
     for dotted, change in (overrides or {}).items():
         layers.append(functools.reduce(lambda inside, key: {key: inside}, reversed(dotted.split(".")), change))
     where = " + ".join([str(path)] * (path is not None) + ["SET"] * bool(overrides)) or "parámetros"
@@ -220,6 +232,12 @@ def load(path: str | Path | None = None, overrides: dict[str, Any] | None = None
 
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().absolute())
+
+
+def read_sweep(path: str | Path) -> Any:
+    """Lee el grupo `sweep` de un archivo de parámetros, o del que diga en `extends`; `None` si no lo hay."""
+    found = [layer["sweep"] for layer in _layers(Path(path)) if "sweep" in layer]
+    return found[-1] if found else None
 
 
 def _layers(path: Path, *, above: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
