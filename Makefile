@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report sweep test slow format lab ejercicios params bench lock sbom clean
+.PHONY: help report sweep test slow format lab ejercicios aula params bench lock sbom clean
 
 PARAMS ?= params/demo.yaml
 RUN ?=
@@ -58,10 +58,14 @@ format: $(STAMP) ## Da formato al código y a los cuadernos
 	$(PY) -m ruff format .
 
 lab: $(STAMP) ## Abre los cuadernos en JupyterLab
-	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/docs/inicio.ipynb
+	@# Sin el aviso de novedades, que pregunta a una página ajena.
+	JUPYTER_CONFIG_PATH=docs/jupyter $(PY) -m jupyterlab --LabApp.default_url=/lab/tree/docs/inicio.ipynb
 
 ejercicios: $(STAMP) ## Escribe los ejercicios: build/ejercicios/alumno y build/ejercicios/docente
 	@$(PY) -m neumo ejercicios
+
+aula: $(STAMP) ## Reúne lo que necesita una clase: build/aula.zip
+	@$(PY) -m neumo aula --run "build/$${RUN:-demo}"
 
 params: $(STAMP) ## Pone al día params/demo.yaml, las celdas de parámetros y la guía
 	@$(PY) -m neumo params

@@ -1,4 +1,5 @@
 import ast
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,7 @@ from neumo.report.execute import execute_chapter
 from neumo.run import Run
 from neumo.teaching import exercises
 from neumo.teaching.exercises import check, codes, plant
+from neumo.teaching.kit import kit
 
 SOURCE = Path(__file__).parents[1] / "docs" / "ejercicios"
 NAMES = sorted(path.stem for path in SOURCE.glob("*.ipynb"))
@@ -60,6 +62,34 @@ def test_the_teachers_copy_runs_clean_and_every_answer_is_right(copies, run, tmp
     source = (SOURCE / f"{name}.ipynb").read_text(encoding="utf-8")
     assert len([text for text in verdicts if "correcto" in text]) == source.count("check(")
     assert not [text for text in verdicts if "Pista" in text]
+
+
+@pytest.mark.slow
+def test_the_package_of_a_class_is_solved_as_a_student_would(run, tmp_path, monkeypatch):
+    """Se descomprime dentro de un proyecto, y sus cuadernos encuentran la ejecución que va con ellos."""
+    (run.folder / "informe.html").write_text("<p>informe</p>")
+    packed = kit(SOURCE, run.folder, tmp_path / "aula.zip")
+    for name in ("notebooks", "params"):
+        (tmp_path / name).mkdir()
+    zipfile.ZipFile(packed).extractall(tmp_path)
+    names = {path.relative_to(tmp_path / "aula").as_posix() for path in (tmp_path / "aula").rglob("*.*")}
+    assert {"rubrica.md", "LEAME.md", "ejecucion/predictions_final.csv", "docente/metricas.html"} <= names
+    page = (tmp_path / "aula" / "docente" / "metricas.html").read_text(encoding="utf-8")
+    assert page.count("correcto.") == 7
+    assert str(run.folder) not in page
+    monkeypatch.chdir(tmp_path)
+    cells = nbformat.read(tmp_path / "aula" / "alumno" / "metricas.ipynb", as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    answered = code.replace("decision = ...", "decision = (prob >= 0.5).astype(int)")
+    answered = answered[: answered.index("check(")] + "answer = check('decisiones', decision, case)"
+    found = {}
+    exec(answered, found)
+    assert "correcto" in found["answer"].text
+
+
+def test_a_package_needs_a_finished_run(tmp_path):
+    with pytest.raises(NeumoError, match="make report"):
+        kit(SOURCE, tmp_path, tmp_path / "aula.zip")
 
 
 @pytest.mark.slow

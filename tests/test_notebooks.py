@@ -3,13 +3,16 @@
 import ast
 import json
 import re
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from neumo.params import Params
+from neumo.params_reader import load, parse_overrides
 from neumo.params_writer import declared_parameters, parameters_cell
+from neumo.report.cells import heading
 from neumo.report.chapters import read_chapter, read_chapters
 from neumo.run import ARTEFACTS
 
@@ -86,6 +89,41 @@ def test_declares_what_it_reads_writes_and_uses(path):
     if "image_set" in code:
         assert "partition" in {*chapter.reads, *chapter.writes}
     assert {ARTEFACTS[name][1] for name in chapter.writes} <= {chapter.number}
+
+
+@every
+def test_says_what_one_learns_in_how_long_after_what_and_what_to_try(path):
+    cells = nbformat.read(path, as_version=4).cells
+    said = heading(cells[0].source)
+    assert said["goal"].endswith(".")
+    assert 0 < said["minutes"] <= 20
+    assert all(before < path.stem[:2] for before in said["before"])
+    assert path.stem[:2] == "00" or "**Para probar.**" in cells[-1].source
+    for given in re.findall(r'SET="([^"]+)"', cells[-1].source):
+        load(overrides=parse_overrides(given))
+
+
+def test_the_short_way_is_five_chapters_in_twenty_minutes():
+    said = {path.stem[:2]: heading(nbformat.read(path, as_version=4).cells[0].source) for path in NOTEBOOKS}
+    minutes = [said[number]["minutes"] for number in said["00"]["short"]]
+    assert len(minutes) == 5
+    assert sum(minutes) <= 22
+
+
+def _text(node):
+    return "".join(
+        part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    )
+
+
+@every
+def test_the_alternative_text_is_not_the_caption_again(path):
+    for cell in _code(nbformat.read(path, as_version=4)):
+        for call in ast.walk(ast.parse(cell.source)):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "figure":
+                said = {word.arg: _text(word.value) for word in call.keywords}
+                alike = SequenceMatcher(None, said["caption"], said["alt"]).ratio()
+                assert alike < 0.6, f"{path.stem}, {cell.id}: {alike:.2f} {said}"
 
 
 def test_no_result_is_typed_in_prose():

@@ -1,5 +1,6 @@
 """Todo lo que repite los parámetros sale de ellos: el archivo comentado, las celdas y la tabla de la guía."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -43,16 +44,19 @@ def test_a_cell_shows_the_keys_that_it_declares_with_their_present_value():
 
 
 def test_make_params_puts_right_what_was_edited_by_hand_and_touches_nothing_else(tmp_path):
-    for folder, pattern in (("params", "demo.yaml"), ("docs", "guia.md"), ("notebooks", "1*.ipynb")):
+    for folder, pattern in (("params", "demo.yaml"), ("docs", "[gr]*.md"), ("notebooks", "*.ipynb")):
         (tmp_path / folder).mkdir()
         for path in (ROOT / folder).glob(pattern):
             (tmp_path / folder / path.name).write_bytes(path.read_bytes())
     assert sync(tmp_path) == []
     guide, notebook = tmp_path / "docs" / "guia.md", tmp_path / "notebooks" / "13_correcciones.ipynb"
     whole = {path: path.read_bytes() for path in (guide, notebook)}
+    course = tmp_path / "docs" / "recorrido.md"
+    whole[course] = course.read_bytes()
+    course.write_bytes(re.sub(rb"(?m)^\| 13 .*\n", b"", whole[course]))
     guide.write_bytes(whole[guide].replace(b"| `seed` | semilla", b"| `seed` | simiente"))
     notebook.write_bytes(whole[notebook].replace(b'"seed = 0', b'"seed = 5'))
-    assert sync(tmp_path) == [guide, notebook]
+    assert sync(tmp_path) == [guide, course, notebook]
     assert {path: path.read_bytes() for path in whole} == whole
 
 

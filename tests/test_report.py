@@ -59,13 +59,22 @@ def test_every_chapter_is_there_with_figures_and_tables(page):
     assert all(image["alt"].strip() for image in page.select("img"))
 
 
+def test_the_minutes_of_each_chapter_are_those_of_its_words_and_figures(page):
+    for chapter in page.select("section.capitulo:has(> .lectura)"):
+        said = int(chapter.select_one(".lectura").get_text().split()[0])
+        words = sum(len(block.get_text(" ").split()) for block in chapter.find_all(True, recursive=False))
+        folded = sum(len(block.get_text(" ").split()) for block in chapter.select(".codigo, .origen"))
+        minutes = (words - folded) / 220 + 0.3 * len(chapter.select("figure.figura"))
+        assert abs(said - minutes) <= max(2, 0.35 * minutes), f"{chapter['id']}: dice {said} y son {minutes:.1f}"
+
+
 def test_it_is_one_offline_file_in_spanish_that_says_what_it_is(build, page):
     text = page.get_text(" ")
     assert page.html["lang"] == "es"
     assert not page.select("link[href], script[src], iframe, a[href^=http]")
     assert "sintéticas" in text
     assert "no es un producto sanitario" in text.lower()
-    assert (build / "prueba" / "informe.html").stat().st_size < 8e6
+    assert (build / "prueba" / "informe.html").stat().st_size < 6e6
     assert str(build) not in text
     assert str(Path.home()) not in text
 

@@ -151,6 +151,15 @@ def ejercicios(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def aula(arguments: argparse.Namespace) -> int:
+    """Reúne en un archivo los ejercicios, sus soluciones y la ejecución de la que salen."""
+    from neumo.teaching.kit import kit
+
+    written = kit(project_root() / "docs" / "ejercicios", Path(arguments.run), Path(arguments.build) / "aula.zip")
+    print(f"{os.path.relpath(written)}: {written.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m neumo", description="Informe: neumonía o normal en radiografías de tórax.")
     commands = parser.add_subparsers(required=True, metavar="orden", parser_class=_Parser)
@@ -181,6 +190,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("ejercicios", help="escribe los ejercicios, con y sin soluciones")
     command.add_argument("--build", default="build", help="carpeta donde se deja ejercicios/")
     command.set_defaults(action=ejercicios)
+    command = commands.add_parser("aula", help="reúne en un archivo lo que necesita una clase")
+    command.add_argument("--run", default="build/demo", help="ejecución terminada")
+    command.add_argument("--build", default="build", help="carpeta donde se deja aula.zip")
+    command.set_defaults(action=aula)
     command = commands.add_parser("params", help="pone al día lo que se escribe desde los parámetros")
     command.set_defaults(action=params)
     return parser

@@ -1,8 +1,8 @@
-"""Escribe desde `Params` lo que lo repite: `params/demo.yaml`, las celdas `parameters` y la tabla de la guía."""
+"""Escribe lo que se repite: desde `Params`, `params/demo.yaml`, las celdas y la guía; desde los cuadernos, su tabla."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from neumo.cache import write_atomically
 from neumo.params import Augmentation, Experiment, Params
-from neumo.report.cells import assignments
+from neumo.report.cells import assignments, heading
 
 _HEADER = """\
 # Todos los parámetros, con su valor por omisión. Este archivo lo escribe `make params`: no lo edite;
@@ -135,14 +135,28 @@ def parameters_table() -> str:
     return "\n".join(title + head + "\n".join(_rows(model)) for model, title in parts.items())
 
 
-def _guide_text(guide: str) -> str:
-    start, end = "<!-- parámetros: los escribe `make params` -->\n", "\n<!-- fin de los parámetros -->"
-    return re.sub(f"(?s)(?<={start}).*?(?={end})", lambda _: parameters_table(), guide)
+def course_table(notebooks: Iterable[Path]) -> str:
+    """Compone en Markdown la tabla de capítulos del recorrido con lo que cada cuaderno dice de sí."""
+    rows = ["| capítulo | minutos | antes | al terminar se sabe |", "| --- | --- | --- | --- |"]
+    for path in notebooks:
+        said = heading("".join(json.loads(path.read_bytes())["cells"][0]["source"]))
+        link = f"{path.name[:2]} [{said['title']}](../notebooks/{path.name})"
+        rows.append(f"| {link} | {said['minutes']} | {', '.join(said['before']) or '–'} | {said['goal'].rstrip('.')} |")
+    return "\n".join(rows)
+
+
+def _between(page: str, name: str, text: str) -> str:
+    """Cambia lo que hay en una página entre las marcas de `name`."""
+    start, end = f"<!-- {name}: los escribe `make params` -->\n", f"\n<!-- fin de los {name} -->"
+    return re.sub(f"(?s)(?<={start}).*?(?={end})", lambda _: text, page)
 
 
 def sync(root: Path) -> list[Path]:
-    """Escribe `params/demo.yaml`, las celdas de los cuadernos y la tabla de la guía; devuelve lo que cambió."""
-    guide = root / "docs" / "guia.md"
-    texts = {root / "params" / "demo.yaml": demo_yaml(), guide: _guide_text(guide.read_text(encoding="utf-8"))}
-    texts |= {path: _notebook_text(path, Params()) for path in sorted((root / "notebooks").glob("*.ipynb"))}
+    """Escribe `params/demo.yaml`, las celdas de los cuadernos y las tablas de docs/; devuelve lo que cambió."""
+    notebooks = sorted((root / "notebooks").glob("*.ipynb"))
+    guide, course = root / "docs" / "guia.md", root / "docs" / "recorrido.md"
+    texts = {root / "params" / "demo.yaml": demo_yaml()}
+    texts[guide] = _between(guide.read_text(encoding="utf-8"), "parámetros", parameters_table())
+    texts[course] = _between(course.read_text(encoding="utf-8"), "capítulos", course_table(notebooks))
+    texts |= {path: _notebook_text(path, Params()) for path in notebooks}
     return [path for path, text in texts.items() if write_atomically(path, text.encode())]
