@@ -3,6 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
+from hypothesis import example as case
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import report_example as example
 from neumo.errors import NeumoError
@@ -72,6 +75,21 @@ def test_prose_without_values_keeps_braces_and_values_cannot_be_markup():
     assert not soup.find(["em", "a", "i"])
     assert soup.mn.get_text() == "3" if soup.mn else "3" in soup.math.get_text()
     assert fragment.text == "de *a* [b](http://c) <i> y $n = 3$"
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs", "Co", "Cc"]), max_size=40))
+@case("<img src=x onerror=alert(1)>")
+@case("\u202egpj.</code><script>alert(1)</script>")
+@case('" onmouseover="alert(1)')
+def test_no_name_becomes_markup(name):
+    """Lo que se lee es el nombre, letra por letra, y en la página no hay más etiquetas que las del autor."""
+    page = BeautifulSoup(display.prose("ver `{name}`", name=name).html, "html.parser")
+    assert page.code.get_text() == name
+    assert [(tag.name, *tag.attrs) for tag in page.find_all(True)] == [("div", "class"), ("p",), ("code",)]
+    cells = BeautifulSoup(display.table(pd.DataFrame({name: [name]}), "tab-x", caption="Una.").html, "html.parser")
+    assert not cells.find_all(["img", "script", "a", "b"])
+    assert not [tag for tag in cells.find_all(True) if any(key.startswith("on") for key in tag.attrs)]
 
 
 def test_notes_and_findings():

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from papermill.translators import PythonTranslator
 
 from neumo.params import Augmentation, Experiment, Params
 from neumo.params_reader import load
@@ -70,3 +71,12 @@ _json = st.recursive(
 @given(_json)
 def test_a_literal_reads_back_as_its_value(value):
     assert eval(literal(value, room=40)) == value
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["a", "b"]), st.one_of(_json, st.text(), st.just(float("inf")))))
+def test_papermill_gives_the_notebook_the_value_that_was_asked(values):
+    """Comillas, saltos de línea, infinitos y cualquier letra llegan enteros al cuaderno: son datos, nunca código."""
+    cell = {}
+    exec(PythonTranslator.codify(values), cell)
+    assert {name: cell[name] for name in values} == values
