@@ -83,7 +83,9 @@ def predictions(
 def _image_set(run: "Run", table: "pd.DataFrame", located: Mapping[str, Any]) -> Any:
     @functools.cache
     def image_set(partition: str, *, image_size: int) -> ImageSet:
-        return load(table, run.outside_folder(located["name"]), image_size=image_size, cache=run.cache).partition(partition)
+        return load(table, run.outside_folder(located["name"]), image_size=image_size, cache=run.cache).partition(
+            partition
+        )
 
     return image_set
 
