@@ -3,13 +3,13 @@
 import contextlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,18 +136,16 @@ def _end(family: list, status: int) -> None:
     os._exit(status)
 
 
-def _supervised(main: Callable[[list[str]], int], arguments: list[str]) -> int:
-    """Ejecuta `python -m neumo …` con un vigilante al lado, que también atiende a SIGTERM."""
+def _supervise(limit: str, folder: str) -> None:
+    """Pone un vigilante al lado de este proceso, y atiende a SIGTERM."""
     import psutil
 
-    limit, folder, *order = arguments
     signal.signal(signal.SIGTERM, lambda *_: _end(psutil.Process().children(recursive=True), 1))
     peak = Path(folder) / "logs" / "memoria.json"
     threading.Thread(target=_watch, args=(os.getppid(), float(limit), peak), daemon=True).start()
-    return main(order)
 
 
 if __name__ == "__main__":
-    from neumo.__main__ import main
-
-    sys.exit(_supervised(main, sys.argv[1:]))
+    _supervise(*sys.argv[1:3])
+    sys.argv[1:] = sys.argv[3:]
+    runpy.run_module("neumo", run_name="__main__", alter_sys=True)
