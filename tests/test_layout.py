@@ -130,7 +130,7 @@ def test_the_project_folder_leaves_out_its_build_and_its_environment(tmp_path, m
     run = Run(folder=tmp_path / "build" / "mio", params=params)
     prepare(run)
     before = run.path("listing").read_bytes()
-    (tmp_path / "build" / "cache").mkdir()
+    (tmp_path / "build" / "cache").mkdir(exist_ok=True)
     (tmp_path / "build" / "cache" / "nuevo.bin").touch()
     prepare(run)
     assert run.path("listing").read_bytes() == before

@@ -10,7 +10,7 @@ from neumo.params_reader import load
 from refusals import refusal
 
 ROOT = Path(__file__).parents[1]
-PROFILES = sorted((ROOT / "params").glob("*.yaml"))
+PROFILES = sorted({*(ROOT / "params").glob("*.yaml")} - {ROOT / "params" / "barrido.yaml"})  # este compara otra cosa
 
 
 @pytest.mark.parametrize(

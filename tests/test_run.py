@@ -84,6 +84,6 @@ def test_the_cache_builds_once_and_an_interrupted_build_goes_on(tmp_path):
     folder = cached(tmp_path, "prueba", {"a": 1}, build)
     assert cached(tmp_path, "prueba", {"a": 1}, build) == folder
     assert calls == [[], ["parte-1"]]
-    assert {"parte-1", "parte-2", "key.json"} == {p.name for p in folder.iterdir()}
+    assert {"parte-1", "parte-2", "key.json", "sums.json"} == {p.name for p in folder.iterdir()}
     assert cached(tmp_path, "prueba", {"a": 2}, lambda folder: None) != folder
     assert cached(tmp_path, "prueba", {"a": 1}, lambda folder: None, code="neumo.data.store") != folder

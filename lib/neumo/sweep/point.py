@@ -34,8 +34,8 @@ def refusal(expected: dict[str, str]) -> str:
     --------
     >>> refusal(environment())
     ''
-    >>> refusal(environment() | {"numpy": "0.1"})[:40]
-    'tiene otros paquetes que quien dio la ord'
+    >>> refusal(environment() | {"numpy": "0.1"})[:31]
+    'tiene otros paquetes que quien '
     """
     here = environment()
     other = [
