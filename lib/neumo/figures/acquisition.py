@@ -19,6 +19,7 @@ def strata(table: "pd.DataFrame") -> np.ndarray:
     table : DataFrame
         De `neumo.studies.acquisition.strata`. Un estrato sin una de las clases queda sin puntos.
     """
+    lowest = min(0.5, table[["frame", "network"]].min().min())
     axes = new_grid(1, table["partition"].nunique(), (7.2, 3.0), sharey=True)
     for ax, (partition, part) in zip(axes.flat, table.groupby("partition", sort=False), strict=True):
         for name, word, color in (("frame", "el marco solo", GREY), ("network", "la red", ACCENT)):
@@ -26,7 +27,7 @@ def strata(table: "pd.DataFrame") -> np.ndarray:
         counts = [f"{row.stratum}\n{row.NORMAL} + {row.PNEUMONIA}" for row in part.itertuples()]
         ax.set_xticks(part["stratum"], counts, fontsize=8)
         ax.axhline(0.5, **DOTS)
-        ax.set(title=PARTITIONS[partition], ylim=(None, 1.02))
+        ax.set(title=PARTITIONS[partition], ylim=(lowest - 0.02, 1.02))
         ax.set_xlabel("Estrato, y sus NORMAL + PNEUMONIA")
     axes[0, 0].set_ylabel("AUC dentro del estrato")
     axes[0, 0].legend(loc="best")

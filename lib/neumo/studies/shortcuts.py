@@ -164,6 +164,32 @@ def shortcut_use(features: "pd.DataFrame", predictions: "pd.DataFrame") -> "pd.D
     return pd.DataFrame(columns).rename_axis("feature").reset_index()
 
 
+def lesion_lead(localised: "pd.DataFrame | None", *, model: str) -> str:
+    """Dice de entrada si el calor de la red elegida cae en la lesión, por tipos de lesión.
+
+    Parameters
+    ----------
+    localised : DataFrame or None
+        De `neumo.studies.maps.localisation_summary`; `None` si no se sabe dónde está la lesión.
+    model : str
+        La red elegida.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"model": "mejorado", "subtype": ["virus", "bacteria"], "passes": [False, True]})
+    >>> lesion_lead(table, model="mejorado")
+    'De la red elegida, «mejorado», se demuestra que mira la lesión en las de tipo bacteria; en las de tipo virus, no.'
+    """
+    if localised is None:
+        return "En estas radiografías no se sabe dónde está la lesión: de ninguna red se demuestra aquí que la mire."
+    own = localised[localised["model"] == model]
+    yes, no = (" y ".join(own.loc[own["passes"] == passes, "subtype"]) for passes in (True, False))
+    told = f"se demuestra que mira la lesión en las de tipo {yes}" if yes else "no se demuestra que mire la lesión"
+    rest = f"; en las de tipo {no}, no" if yes and no else ""
+    return f"De la red elegida, «{model}», {told}{rest}."
+
+
 def verdicts(
     randomised: "pd.DataFrame", localised: "pd.DataFrame | None", shortcuts: "pd.DataFrame", *, auc: float
 ) -> str:
