@@ -109,6 +109,13 @@ def test_paths_come_back_as_they_were_written(run, images, monkeypatch):
     assert table["path"].tolist() == ["placas/a.JPEG", "placas/b.png", "placas/dentro/c.jpg", "./placas/b.png"]
     assert dict(unreadable)["placas/._a.jpeg"] == "archivo oculto"
     assert set(dict(unreadable)) == {"placas/._a.jpeg", "placas/notas.txt"}
+    (images / "masks").mkdir()
+    (images / "masks" / "a.png").write_bytes((images / "b.png").read_bytes())
+    _, unreadable = predict.predict_paths(run.folder, ["placas/masks", "placas/dentro"])
+    assert "placas/masks/a.png" not in dict(unreadable)  # dada ella misma, es lo que se pide
+    again, unreadable = predict.predict_paths(run.folder, ["placas/"])
+    assert dict(unreadable)["placas/masks/a.png"] == "es la máscara de otra imagen"
+    assert again["path"].tolist() == table["path"].tolist()[:3]
     assert table["probability"].between(0, 1).all()
     assert (table["prediction"] == np.where(table["probability"] >= 0.5, "PNEUMONIA", "NORMAL")).all()
     assert table["probability"][1] == pytest.approx(table["probability"][3])

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, FiniteFloat, PositiveFloat
 
 from neumo.cache import decode_table
-from neumo.data.layout import files
+from neumo.data.layout import files, is_mask
 from neumo.data.pixels import EXTENSIONS, MARK, OURS_MAP, content_of, is_image, read
 from neumo.data.store import to_square
 from neumo.data.verify import NEAR_EMPTY_STD, measure, nearly_empty
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 OVERLAY_SIZE = 768  # lado mayor de los mapas que escribe `--explain`, en píxeles
 HEADER = ["path", "probability", "prediction", "warning"]
-HIDDEN, OURS = "archivo oculto", "lo escribió `predict`"
-HARMLESS = {HIDDEN, OURS, OURS_MAP}
+HIDDEN, OURS, MASK = "archivo oculto", "lo escribió `predict`", "es la máscara de otra imagen"
+HARMLESS = {HIDDEN, OURS, OURS_MAP, MASK}
 """Motivos de no clasificar un archivo que no son un fallo."""
 _RANGES = {"mean": "brillo", "shortest": "lado menor", "aspect": "proporción"}
 Pairs = list[tuple[str, str]]
@@ -83,7 +83,7 @@ def _reason(path: str, name: str) -> str:
     if any(part.startswith(".") or part == "__MACOSX" for part in Path(name).parts):
         return HIDDEN
     if is_image(path):
-        return ""
+        return MASK if is_mask(Path(name), ".") else ""
     return OURS if written_here(path) else "no es una imagen JPEG, PNG, BMP, TIFF, WebP ni DICOM"
 
 
