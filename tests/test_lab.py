@@ -56,7 +56,7 @@ def test_from_the_first_page_to_a_chapter_run_to_its_end(project, address, brows
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
     saved = project / "notebooks" / CHAPTER
-    for _ in range(120):
+    for _ in range(300):
         page.keyboard.press("Control+s")
         cells = [cell for cell in nbformat.read(saved, as_version=4).cells if cell.cell_type == "code"]
         outputs = [output for cell in cells for output in cell["outputs"]]

@@ -254,6 +254,8 @@ def test_predict_classifies_what_it_can_and_names_the_rest(build, tmp_path):
     assert "rota.jpeg" in result.stderr
     assert "Traceback" not in result.stderr
     rows = list(csv.DictReader(output.read_text(encoding="utf-8").splitlines()))
+    assert [Path(row["path"]).name for row in rows if not row["probability"]] == ["rota.jpeg"]
+    rows = [row for row in rows if row["probability"]]
     assert len(rows) == len(list(folder.rglob("*.jpeg")))
     chosen = json.loads((build / "prueba" / "chosen.json").read_text())
     for row in rows:

@@ -118,6 +118,11 @@ def determined_by(chapter: Chapter, run: Run) -> dict[str, Any]:
     }
 
 
+def _trained_by(chapter: Chapter, run: Run) -> dict[str, Any]:
+    """Lo que determina lo que un capítulo entrena: de lo que lee, solo la partición, y esa es un archivo."""
+    return determined_by(chapter, run) | {"inherited": None}
+
+
 def _unchanged(describe: Callable[[], Any]) -> Callable:
     """`uptodate` de doit que compara un valor calculado cuando le toca a la tarea, hechas ya las anteriores."""
 
@@ -145,7 +150,7 @@ def tasks(chapters: list[Chapter], run: Run, failures: list[str]) -> Iterator[di
                 "name": f"{chapter.number}_adelanto",
                 "actions": [(_guarded, [[], run, train_ahead, run])],
                 "file_dep": [str(path) for path in run.files("partition")],
-                "uptodate": [_unchanged(functools.partial(determined_by, chapter, run))],
+                "uptodate": [_unchanged(functools.partial(_trained_by, chapter, run))],
                 "io": {"capture": False},
             }
         written = [path for name in chapter.writes for path in run.files(name)]
