@@ -67,7 +67,7 @@ def test_an_external_set_is_found_checked_and_seen_to_change(tmp_path):
     prepare(run)
     (located,) = run.load("external")
     run.save("partition", scan(tmp_path / "mias").assign(partition="train"))
-    table = hospitals.images(run, located).set_index("path")
+    table = hospitals.images(run, located["name"]).set_index("path")
     assert table["partition"].value_counts().to_dict() == {"otro": 6, "": 1}
     assert table.loc["sanos/conocida.png", "reason"] == "su archivo está entre las imágenes de este informe"
     known.unlink()

@@ -18,6 +18,7 @@ from neumo.params import Params
 from neumo.report.chapters import read_chapter
 from neumo.report.graph import determined_by
 from neumo.run import Run
+from small_project import skeleton
 
 SECRETS = ("clave-de-kaggle-1234", "Autora de la Placa")
 FIRST = """from neumo.notebook import open_run
@@ -50,15 +51,9 @@ def _notebook(path, title, reads, writes, parameters, code):
 @pytest.fixture
 def project(tmp_path):
     """Un proyecto mínimo de verdad: dos cuadernos, una carpeta de radiografías y la misma orden que usa make."""
-    for name in ("notebooks", "params"):
-        (tmp_path / name).mkdir()
-    for label in ("NORMAL", "PNEUMONIA"):
-        (tmp_path / "placas" / label).mkdir(parents=True)
-        for i in range(3):
-            pixels = np.random.default_rng(i).integers(0, 255, (24, 24), dtype=np.uint8)
-            exif = Image.Exif()
-            exif[0x13B] = SECRETS[1]
-            Image.fromarray(pixels).save(tmp_path / "placas" / label / f"IM-{i:04d}-0001.png", exif=exif)
+    exif = Image.Exif()
+    exif[0x13B] = SECRETS[1]
+    skeleton(tmp_path, exif=exif)
     (tmp_path / "params" / "demo.yaml").write_text("source: folder\ndata_dir: placas\nseed: 5\n")
     run_dir = 'run_dir: str = "build/interactivo"  # carpeta'
     declared = f'seed = 1  # s\nsource = "phantom"\ndata_dir = None\n{run_dir}'

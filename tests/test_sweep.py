@@ -15,7 +15,6 @@ import pandas as pd
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from PIL import Image
 
 from neumo.cache import TURN, cached_tables, locked, training_turn
 from neumo.errors import NeumoError
@@ -27,6 +26,7 @@ from neumo.sweep import figures, tables
 from neumo.sweep.comparison import compare
 from neumo.sweep.plan import read_plan, write_plan
 from neumo.sweep.point import DONE
+from small_project import skeleton
 
 
 @pytest.fixture
@@ -236,12 +236,7 @@ run.save("final", one.head(1))"""
 @pytest.fixture
 def project(tmp_path):
     """Un proyecto mínimo: un capítulo que tarda dos segundos, seis radiografías y un barrido de tres puntos."""
-    for name in ("notebooks", "params"):
-        (tmp_path / name).mkdir()
-    for label in ("NORMAL", "PNEUMONIA"):
-        (tmp_path / "placas" / label).mkdir(parents=True)
-        for i in range(3):
-            Image.new("L", (24, 24), 40 * i).save(tmp_path / "placas" / label / f"IM-{i:04d}-0001.png")
+    skeleton(tmp_path)
     rates = "sweep: {seeds: [0], grid: {repaired.learning_rate: [0.001, 0.002, 0.003]}}\n"
     (tmp_path / "params" / "barrido.yaml").write_text(f"{BASE}source: folder\ndata_dir: placas\n{rates}")
     cells = [

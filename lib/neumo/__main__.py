@@ -112,19 +112,20 @@ def verify(arguments: argparse.Namespace) -> int:
     """Verifica una carpeta de imágenes sin entrenar nada."""
     from neumo.data import layout, manifest, patients, verify
 
-    folder, _, notes = layout.find(Path(arguments.folder), class_names=arguments.class_names)
+    found = layout.find(Path(arguments.folder), class_names=arguments.class_names)
+    folder = found.root
     table = manifest.scan(folder, class_names=arguments.class_names)
     inspection = verify.inspect(table, folder)
     excluded = inspection[inspection["excluded"]]
     print(f"{len(table)} imágenes; {len(excluded)} excluidas.")
     for row in excluded.itertuples():
         print(visible(f"  {row.path}: {row.reason}"))
-    print(*(f"  {note}" for note in notes), sep="\n")
+    print(*(f"  {note}" for note in found.notes), sep="\n")
     for title, images, people, example in patients.schemes_found(table).itertuples(index=False):
         print(visible(f"  Nombres, esquema {title}: imágenes, {images}; pacientes, {people} ({example})."))
     print(patients.coverage(table)[0].replace("*", "").replace("`", ""))
     for path in inspection.loc[inspection["inverted"], "path"]:
-        print(visible(f"  {path}: parece invertida (el hueso, oscuro)"))
+        print(visible(f"  {path}: {verify.LOOKS_INVERTED}"))
     every = (manifest.relative(path, folder) for path in layout.files(folder))
     if others := manifest.left_out(every, set(table["path"])):
         print(f"Otros archivos, que no se usan: {others}.")

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import BaseModel, FiniteFloat, PositiveFloat
 
 from neumo.cache import decode_table
-from neumo.data.layout import files, is_mask
+from neumo.data.layout import files, is_hidden, is_mask
 from neumo.data.pixels import EXTENSIONS, MARK, OURS_MAP, content_of, is_image, read
 from neumo.data.store import to_square
-from neumo.data.verify import NEAR_EMPTY_STD, measure, nearly_empty
+from neumo.data.verify import LOOKS_INVERTED, NEAR_EMPTY_STD, measure, nearly_empty
 from neumo.errors import NeumoError
 from neumo.evaluation.predictions import joint_probability
 from neumo.learning.inference import BLOCK, load_network, network_logits
@@ -80,7 +80,7 @@ def find_images(paths: Sequence[str | Path]) -> tuple[Pairs, Pairs]:
 
 def _reason(path: str, name: str) -> str:
     """Motivo por el que un archivo de una carpeta, `name` dentro de ella, no se toma por radiografía; vacío si se toma."""
-    if any(part.startswith(".") or part == "__MACOSX" for part in Path(name).parts):
+    if any(map(is_hidden, Path(name).parts)):
         return HIDDEN
     if is_image(path):
         return MASK if is_mask(Path(name), ".") else ""
@@ -221,7 +221,7 @@ def examine(path: str | Path, image_size: int, seen: Ranges) -> tuple[np.ndarray
         "shortest": min(measured.width, measured.height),
         "aspect": measured.width / measured.height,
     }
-    notes = ["parece invertida (el hueso, oscuro)"] * measured.inverted
+    notes = [LOOKS_INVERTED] * measured.inverted
     notes += [
         f"{_RANGES[name]} de {values[name]:.3g}, y al entrenar, de {low:.3g} a {high:.3g}"
         for name, (low, high) in seen.items()

@@ -120,15 +120,18 @@ class Run:
         NeumoError
             Si no se sabe dónde están.
         """
-        if images := read_places(self.folder).get("images"):
-            return Path(images)
+        return self._place(read_places(self.folder).get("images"))
+
+    def outside_folder(self, name: str) -> Path:
+        """Carpeta de las radiografías del conjunto externo `name`, como `images_folder`."""
+        return self._place(read_places(self.folder).get("external", {}).get(name))
+
+    def _place(self, folder: str | None) -> Path:
+        if folder:
+            return Path(folder)
         raise NeumoError(
             f"No se sabe dónde están las imágenes de «{self.folder.name}»: dé la orden `make report`, que lo anota."
         )
-
-    def outside_folder(self, name: str) -> Path:
-        """Carpeta de las radiografías del conjunto externo `name`."""
-        return Path(read_places(self.folder)["external"][name])
 
     def path(self, name: str) -> Path:
         """Devuelve la ruta del artefacto `name`.

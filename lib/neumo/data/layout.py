@@ -37,14 +37,14 @@ class Layout(NamedTuple):
     ----------
     root : Path
         La que contiene las clases, o las particiones.
-    folders : list of (str, str, Path)
-        Partición (vacía: ninguna), clase y carpeta, de cada una que tiene imágenes.
+    counts : Counter of (str, str)
+        Imágenes por partición (vacía: ninguna) y clase.
     notes : list of str
         Qué carpeta es cada clase, y lo que no se usa: frases para la terminal y el capítulo 02.
     """
 
     root: Path
-    folders: list[tuple[str, str, Path]]
+    counts: Counter[tuple[str, str]]
     notes: list[str]
 
 
@@ -67,9 +67,14 @@ def files(folder: str | Path, *, hidden: bool = False) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        shown = {name for name in (*folders, *names) if hidden or not (name.startswith(".") or name == "__MACOSX")}
+        shown = {name for name in (*folders, *names) if hidden or not is_hidden(name)}
         folders[:] = [name for name in sorted(shown.intersection(folders)) if _enters(Path(parent, name), root)]
         yield from (Path(parent, name) for name in sorted(shown.intersection(names)))
+
+
+def is_hidden(name: str) -> bool:
+    """Dice si un archivo o carpeta de ese nombre está oculto, o lo añade macOS al comprimir."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _enters(folder: Path, root: Path) -> bool:
@@ -132,7 +137,7 @@ def _named(place: Path, name: str) -> list[Path]:
 
 def _subfolders(folder: Path) -> list[Path]:
     inside = sorted(child for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
-    return [child for child in inside if not child.name.startswith(".") and child.name != "__MACOSX"]
+    return [child for child in inside if not is_hidden(child.name)]
 
 
 def find(folder: Path, *, class_names: Sequence[str]) -> Layout:
@@ -204,7 +209,10 @@ def _described(given: Path, root: Path, class_names: Sequence[str]) -> Layout:
     _check_nested(used, class_names)
     _check_parts(used, root, class_names)
     notes = [*_where(given, root, used), *_reversed(class_names), *_unused(root, used)]
-    return Layout(root, list(used), notes)
+    counts: Counter[tuple[str, str]] = Counter()
+    for (partition, label, _), paths in used.items():
+        counts[partition, label] += len(paths)
+    return Layout(root, counts, notes)
 
 
 def _check_nested(used: dict[tuple[str, str, Path], list[Path]], class_names: Sequence[str]) -> None:

@@ -3,13 +3,12 @@
 import csv
 import hashlib
 import io
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from neumo.cache import cached, write_atomically
 from neumo.data import pneumoniamnist
-from neumo.data.layout import Layout, files, find, image_paths
+from neumo.data.layout import Layout, files, find
 from neumo.data.table import read_table
 from neumo.errors import NeumoError
 from neumo.params import Params
@@ -124,8 +123,7 @@ def _kaggle(params: Params, cache: Path) -> Source:
 
 
 def _is_official(layout: Layout) -> bool:
-    counts = Counter(label for part, label, folder in layout.folders if part == "test" for _ in image_paths(folder))
-    return counts == OFFICIAL_TEST
+    return {label: count for (part, label), count in layout.counts.items() if part == "test"} == OFFICIAL_TEST
 
 
 def _pneumoniamnist(params: Params, cache: Path) -> Source:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from neumo.data.layout import PARTITION_OF, PARTITIONS, image_paths
-from neumo.data.manifest import fingerprinted
+from neumo.data.manifest import fingerprinted, scan
 from neumo.data.patients import with_patients
 from neumo.errors import NeumoError
 from neumo.words import CLASSES, HEADERS
@@ -17,7 +17,7 @@ from neumo.words import CLASSES, HEADERS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from neumo.params import Table
+    from neumo.params import Params, Table
 
 # Cómo suele llamarse cada columna, sin mayúsculas ni signos: manda el nombre que está antes.
 _USUAL = {
@@ -58,6 +58,22 @@ class Listed(NamedTuple):
     root: Path
     file: Path
     notes: list[str]
+
+
+def scan_source(params: "Params", folder: str | Path) -> "pd.DataFrame":
+    """Devuelve el manifiesto de las imágenes de `folder`: las que nombra la tabla de `params`, o las de sus carpetas.
+
+    Parameters
+    ----------
+    params : Params
+        Su fuente, las clases y dónde está el paciente.
+    folder : path
+        Carpeta de las imágenes.
+    """
+    whose: dict[str, Any] = {"patient_pattern": params.patient_pattern, "patient_folder": params.patient_folder}
+    if params.source == "table":
+        return scan_table(str(params.data_dir), params.image_table, **whose)
+    return scan(folder, class_names=params.class_names, **whose)
 
 
 def scan_table(data_dir: str | Path, settings: "Table", **whose: Any) -> "pd.DataFrame":

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 NEAR_EMPTY_STD = 6.0
+LOOKS_INVERTED = "parece invertida (el hueso, oscuro)"
+"""Aviso de una imagen con `inverted`."""
 _INVERTED = -0.5  # ninguna de 5216 radiografías reales baja de 0.39, y al invertirlas cambia de signo
 
 

@@ -185,12 +185,12 @@ def with_views(model: "keras.Model", views: int) -> "keras.Model":
     logits = logit_model(model)
     logits.name = _ONE_VIEW
     height, width, _ = shape = model.input_shape[1:]
-    border = max(1, round(0.045 * height))
-    pixels = Input(shape, name="pixels")
-    wider = ops.pad(pixels, [[0, 0], [border, border], [border, border], [0, 0]], mode="symmetric")
-    # `layers.Resizing` no sirve: llamada sin `training`, pone en modo de entrenamiento a las capas que la siguen.
-    scaled = [ops.image.resize(x, (height, width)) for x in (layers.Cropping2D(border)(pixels), wider)]
-    seen = [pixels, *scaled][: views // 2]
+    seen = [pixels := Input(shape, name="pixels")]
+    if views == 6:
+        border = max(1, round(0.045 * height))
+        wider = ops.pad(pixels, [[0, 0], [border, border], [border, border], [0, 0]], mode="symmetric")
+        # `layers.Resizing` no sirve: llamada sin `training`, pone en modo de entrenamiento a las capas que la siguen.
+        seen += [ops.image.resize(x, (height, width)) for x in (layers.Cropping2D(border)(pixels), wider)]
     seen += [ops.flip(view, axis=2) for view in seen]
     mean = layers.Average(dtype="float32", name="logit")([logits(view) for view in seen])
     probability = layers.Activation("sigmoid", dtype="float32", name="probability")(mean)

@@ -182,7 +182,7 @@ def _has_idle_cores(run: Run) -> bool:
     return (run.params.threads or cores()) < cores()
 
 
-def _loader(chapters: list[Chapter], run: Run, reporter: type, failures: list[str]) -> Any:
+def _loader(planned: list[dict], run: Run, reporter: type) -> Any:
     from doit.cmd_base import TaskLoader2
     from doit.task import dict_to_task
 
@@ -197,7 +197,7 @@ def _loader(chapters: list[Chapter], run: Run, reporter: type, failures: list[st
             }
 
         def load_tasks(self, cmd: Any, pos_args: list[str]) -> list:
-            return [dict_to_task(task) for task in tasks(chapters, run, failures)]
+            return [dict_to_task(task) for task in planned]
 
     return Loader()
 
@@ -246,13 +246,12 @@ def build(run: Run, *, until: str | None = None) -> Path:
             for told in prepare(run).notes:
                 print(told)
             announce_duration(run, wanted)
-            names = [task["name"] for task in tasks(wanted, run, failures)]
-            selected = names[:-1] if until else names
-            loader = _loader(chapters, run, reporter(len(selected), failures), failures)
+            planned = list(tasks(wanted, run, failures))[: -1 if until else None]
+            loader = _loader(planned, run, reporter(len(planned), failures))
             with contextlib.redirect_stderr(
                 io.StringIO()
             ) as trace:  # doit escribe ahí sus fallos, que no son de quien lee
-                code = DoitMain(loader, config_filenames=()).run(["run", *selected])
+                code = DoitMain(loader, config_filenames=()).run(["run"])
     except BlockingIOError:
         raise NeumoError(
             f"Ya hay una construcción de «{run.folder.name}» en marcha. Espere a que termine o use otro RUN=nombre."

@@ -10,6 +10,7 @@ import numpy as np
 from neumo.cache import cached_tables, digest
 from neumo.data.store import distinct
 from neumo.evaluation.intervals import intervals, wilson
+from neumo.evaluation.metrics import probability
 from neumo.evaluation.unseen import block_folds, patient_folds, unseen_scores
 from neumo.studies.headers import FALLS, STRONG
 from neumo.words import CLASSES, PARTITIONS, brackets, with_interval
@@ -149,10 +150,9 @@ def frame_table(framed: "pd.DataFrame", *, resamples: int = 1000, seed: int = 0)
     rows = []
     for where, (part, column) in parts.items():
         if part[column].notna().all():
-            probability = 1 / (1 + np.exp(-part[column].clip(-30, 30)))
             names = ["auc", "sensitivity", "specificity"]
             options = {"groups": part["group"], "metrics": names, "resamples": resamples, "seed": seed}
-            found = intervals(part["y"], probability, **options).set_index("metric")
+            found = intervals(part["y"], probability(part[column]), **options).set_index("metric")
             rows.append([where, *found.loc["auc", ["value", "low", "high"]], *found.loc[names[1:], "value"]])
     return pd.DataFrame(rows, columns=["where", "auc", "low", "high", "sensitivity", "specificity"])
 

@@ -4,9 +4,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from neumo.data.manifest import scan
 from neumo.data.store import ImageSet, load
-from neumo.data.table import scan_table
+from neumo.data.table import scan_source
 from neumo.data.verify import inspect
 from neumo.evaluation.calibration import calibration_table
 from neumo.evaluation.comparison import independent_differences, intervals_by_model
@@ -23,14 +22,8 @@ if TYPE_CHECKING:
 SHOWN = ("balanced_accuracy", "sensitivity", "specificity", "auc")
 
 
-def images(run: "Run", located: Mapping[str, Any]) -> "pd.DataFrame":
-    """Reúne las imágenes de un conjunto externo, revisadas como las demás.
-
-    Parameters
-    ----------
-    run : Run
-    located : mapping
-        Su entrada en el artefacto `external`: `name`.
+def images(run: "Run", name: str) -> "pd.DataFrame":
+    """Reúne las imágenes del conjunto externo `name`, revisadas como las demás.
 
     Returns
     -------
@@ -38,18 +31,14 @@ def images(run: "Run", located: Mapping[str, Any]) -> "pd.DataFrame":
         Como `neumo.data.verify.inspect`, con `partition`: el nombre del conjunto, o vacía si la imagen no se usa; `reason`
         dice por qué (también, que su archivo está entre los de este informe).
     """
-    params, folder = run.params.outside(located["name"]), run.outside_folder(located["name"])
-    whose: dict[str, Any] = {"patient_pattern": params.patient_pattern, "patient_folder": params.patient_folder}
-    if params.source == "table":
-        manifest = scan_table(str(params.data_dir), params.image_table, **whose)
-    else:
-        manifest = scan(folder, class_names=params.class_names, **whose)
+    folder = run.outside_folder(name)
+    manifest = scan_source(run.params.outside(name), folder)
     # Aquí todo es prueba: las particiones que traiga no dicen nada.
     table = inspect(manifest.assign(original_split=""), folder, cache=run.cache)
     known = table["sha256"].isin(run.load("partition")["sha256"]) & (table["reason"] == "")
     table.loc[known, "reason"] = "su archivo está entre las imágenes de este informe"
     table["excluded"] = table["reason"] != ""
-    return table.assign(partition=table["excluded"].map({True: "", False: located["name"]}))
+    return table.assign(partition=table["excluded"].map({True: "", False: name}))
 
 
 def predictions(
@@ -67,12 +56,12 @@ def predictions(
     import pandas as pd
 
     tables, counts = [], []
-    for located in sets:
-        table = images(run, located)
+    for name in (one["name"] for one in sets):
+        table = images(run, name)
         used = table[table["partition"] != ""]
-        tables.append(inference.predictions(trainings, _image_set(run, used, located), partition=located["name"]))
+        tables.append(inference.predictions(trainings, _image_set(run, used, name), partition=name))
         sick = int(used["y"].sum())
-        counts.append((located["name"], len(used) - sick, sick, used["group"].nunique(), len(table) - len(used)))
+        counts.append((name, len(used) - sick, sick, used["group"].nunique(), len(table) - len(used)))
     named = ["conjunto", "NORMAL", "PNEUMONIA", "pacientes", "excluidas"]
     empty = ["model", "seed", "partition", "path", "group", "subtype", "y_true", "logit"]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=empty), pd.DataFrame(
@@ -80,12 +69,12 @@ def predictions(
     )
 
 
-def _image_set(run: "Run", table: "pd.DataFrame", located: Mapping[str, Any]) -> Any:
+def _image_set(run: "Run", table: "pd.DataFrame", name: str) -> Any:
+    folder = run.outside_folder(name)
+
     @functools.cache
     def image_set(partition: str, *, image_size: int) -> ImageSet:
-        return load(table, run.outside_folder(located["name"]), image_size=image_size, cache=run.cache).partition(
-            partition
-        )
+        return load(table, folder, image_size=image_size, cache=run.cache).partition(partition)
 
     return image_set
 
