@@ -13,26 +13,40 @@ from nbformat.v4 import new_code_cell, new_notebook
 import neumo
 
 # En otro proceso: quien ejecuta cuadernos desde varios hilos deja abiertos los bucles de asyncio de cada uno.
-RUN = """import sys
+RUN = """import contextlib, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from neumo.params import Params
 from neumo.report.execute import execute_chapter
+from neumo.hardware import thread_limits
+from neumo.report.kernel import own_environment
+from neumo.report.nursery import Nursery
 from neumo.run import Run
 
-def execute(path):
-    execute_chapter(path, path.with_suffix(".hecho.ipynb"), run=Run(path.parent / "build/demo", Params()), values={})
+def execute(path, nursery):
+    run = Run(path.parent / "build/demo", Params())
+    execute_chapter(path, path.with_suffix(".hecho.ipynb"), run=run, values={}, nursery=nursery)
 
-with ThreadPoolExecutor(8) as pool:
-    list(pool.map(execute, sorted(Path(sys.argv[1]).glob("n*.ipynb"))))"""
+folder, raised = Path(sys.argv[1]), sys.argv[2] == "vivero"
+environment = lambda folder: own_environment(folder) | thread_limits(1)
+with Nursery(environment) if raised else contextlib.nullcontext() as nursery, ThreadPoolExecutor(8) as pool:
+    limit = time.monotonic() + 100
+    while raised and nursery.fork(["-c", ""], env=dict(os.environ), cwd=folder, log=folder / "log") is None:
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+    list(pool.map(lambda path: execute(path, nursery), sorted(folder.glob("n*.ipynb"))))"""
+
+ways = pytest.mark.parametrize("way", ["propio", "vivero"])
 
 
-def _printed(folder, codes, **changes):
+def _printed(folder, codes, way, **changes):
     """Ejecuta a la vez un cuaderno por cada código y da lo que escribe cada uno."""
     for i, code in enumerate(codes):
         nbformat.write(new_notebook(cells=[new_code_cell(code, id="celda")]), folder / f"n{i:02d}.ipynb")
     env = os.environ | {name: str(value) for name, value in changes.items()}
-    done = subprocess.run([sys.executable, "-c", RUN, folder], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, folder, way], env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     outputs = [nbformat.read(path, 4).cells[-1].outputs for path in sorted(folder.glob("n*.hecho.ipynb"))]
     return [output[0].text for output in outputs]
@@ -71,20 +85,25 @@ def _shown(text):
     return text.replace(str(Path(__file__).parents[1]), ".")
 
 
-def test_the_environment_does_not_choose_what_runs(tmp_path):
-    code = """import sys
+@ways
+def test_the_environment_does_not_choose_what_runs(tmp_path, way):
+    code = """import os, sys
+before = "keras" in sys.modules
 import matplotlib, neumo
 from keras.src.backend.config import backend, floatx, image_data_format
 planted = "planted" in globals()
 print([sys.executable, neumo.__file__, planted, matplotlib.rcParams["font.size"]])
-print([backend(), floatx(), image_data_format(), "inline" in matplotlib.get_backend()])"""
-    [seen] = _printed(tmp_path, [code], **_plant(tmp_path / "casa"))
+print([backend(), floatx(), image_data_format(), "inline" in matplotlib.get_backend()])
+print([before, sys.flags.hash_randomization, os.getcwd(), "MPLCONFIGDIR" in os.environ])"""
+    [seen] = _printed(tmp_path, [code], way, **_plant(tmp_path / "casa"))
     assert seen.splitlines() == [
         _shown(str([sys.executable, neumo.__file__, False, 10.0])),
         str(["tensorflow", "float32", "channels_last", True]),
+        str([way == "vivero", 0, ".", False]),
     ]
 
 
 @pytest.mark.slow
-def test_of_many_started_at_once_none_is_lost(tmp_path):
-    assert _printed(tmp_path, [f"print({i})" for i in range(24)]) == [f"{i}\n" for i in range(24)]
+@ways
+def test_of_many_started_at_once_none_is_lost(tmp_path, way):
+    assert _printed(tmp_path, [f"print({i})" for i in range(24)], way) == [f"{i}\n" for i in range(24)]

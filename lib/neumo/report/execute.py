@@ -15,11 +15,18 @@ from neumo.hardware import thread_limits
 from neumo.progress import USES, VARIABLE
 from neumo.report.cells import INTERACTIVE_TAG
 from neumo.report.kernel import kernel_manager, own_environment
+from neumo.report.nursery import Nursery
 from neumo.run import Run, project_root, read_places
 
 
 def execute_chapter(
-    notebook: Path, output: Path, *, run: Run, values: dict[str, Any], uses: Sequence[str] = ()
+    notebook: Path,
+    output: Path,
+    *,
+    run: Run,
+    values: dict[str, Any],
+    uses: Sequence[str] = (),
+    nursery: Nursery | None = None,
 ) -> None:
     """Ejecuta `notebook` con `values` y deja el resultado en `output` solo si llegó al final.
 
@@ -35,6 +42,8 @@ def execute_chapter(
         Parámetros que el cuaderno declara.
     uses : sequence of str
         Los que usa, declarados o no: quedan en el sello de lo que escribe.
+    nursery : Nursery, optional
+        De donde sale el proceso que lo ejecuta.
 
     Raises
     ------
@@ -60,7 +69,7 @@ def execute_chapter(
             parameters={**values, "run_dir": str(run.folder)},
             kernel_name="python3",
             language="python",
-            kernel_manager_class=kernel_manager(Path(private.name), log, environment),
+            kernel_manager_class=kernel_manager(Path(private.name), log, environment, nursery),
             progress_bar=False,
             skip_cells_with_tag=INTERACTIVE_TAG,
             cwd=project_root(),
@@ -83,7 +92,7 @@ def execute_chapter(
         private.cleanup()
 
 
-def train_ahead(run: Run) -> None:
+def train_ahead(run: Run, nursery: Nursery) -> None:
     """Entrena en otro proceso lo que el capítulo 13 pedirá (`neumo.studies.corrections.train_ahead`).
 
     Es solo un adelanto: si falla, el capítulo lo intentará de nuevo y dirá por qué.
@@ -94,15 +103,18 @@ def train_ahead(run: Run) -> None:
     )
     log = run.folder / "logs" / "13_adelanto.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream, tempfile.TemporaryDirectory(prefix="neumo-", ignore_cleanup_errors=True) as private:
+    log.unlink(missing_ok=True)
+    arguments = ["-c", code, str(run.folder)]
+    with tempfile.TemporaryDirectory(prefix="neumo-", ignore_cleanup_errors=True) as private:
         environment = own_environment(Path(private)) | thread_limits(run.params.threads)
-        subprocess.run(
-            [sys.executable, "-c", code, str(run.folder)],
-            env=environment | {VARIABLE: str(run.folder / "progress.log")},
-            cwd=project_root(),
-            stdout=stream,
-            stderr=stream,
-        )
+        environment[VARIABLE] = str(run.folder / "progress.log")
+        if forked := nursery.fork(arguments, env=environment, cwd=project_root(), log=log):
+            forked.wait()
+            return
+        with log.open("wb") as stream:
+            subprocess.run(
+                [sys.executable, *arguments], env=environment, cwd=project_root(), stdout=stream, stderr=stream
+            )
 
 
 def _hide_places(notebook: Path, run: Run) -> None:

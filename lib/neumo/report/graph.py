@@ -12,12 +12,14 @@ from typing import Any
 from neumo.cache import file_digest, locked, write_atomically
 from neumo.data.sources import prepare
 from neumo.errors import NeumoError, machine_failure
-from neumo.hardware import cores, has_bfloat16
+from neumo.hardware import cores, has_bfloat16, thread_limits
 from neumo.modules import closure, digest, modules_digest
 from neumo.report.chapters import Chapter, read_chapters
 from neumo.report.console import announce_duration, progress_shown, reporter
 from neumo.report.downloads import files
 from neumo.report.execute import execute_chapter, train_ahead
+from neumo.report.kernel import own_environment
+from neumo.report.nursery import Nursery
 from neumo.run import Run, inherited_parameters, private_folder, versions
 
 _TEMPLATE = Path(__file__).with_name("template")
@@ -28,10 +30,11 @@ def executed_path(chapter: Chapter, run: Run) -> Path:
     return run.folder / "notebooks" / chapter.path.name
 
 
-def _execute(chapter: Chapter, run: Run) -> None:
+def _execute(chapter: Chapter, run: Run, nursery: Nursery) -> None:
     values = run.params.model_dump(mode="json")
     given = {name: values[name] for name in chapter.parameters}
-    execute_chapter(chapter.path, executed_path(chapter, run), run=run, values=given, uses=chapter.uses)
+    output = executed_path(chapter, run)
+    execute_chapter(chapter.path, output, run=run, values=given, uses=chapter.uses, nursery=nursery)
     missing = [name for name in chapter.writes if not run.is_whole(name)]
     if missing:
         raise NeumoError(f"El capítulo {chapter.path.stem} terminó sin escribir {', '.join(missing)}.")
@@ -134,7 +137,7 @@ def _unchanged(describe: Callable[[], Any]) -> Callable:
     return uptodate
 
 
-def tasks(chapters: list[Chapter], run: Run, failures: list[str]) -> Iterator[dict]:
+def tasks(chapters: list[Chapter], run: Run, failures: list[str], nursery: Nursery) -> Iterator[dict]:
     """Genera las tareas de doit: una por capítulo y, al final, la composición del informe.
 
     Parameters
@@ -143,12 +146,14 @@ def tasks(chapters: list[Chapter], run: Run, failures: list[str]) -> Iterator[di
     run : Run
     failures : list of str
         Recibe la frase de cada tarea que falle.
+    nursery : Nursery
+        De donde salen los procesos.
     """
     for chapter in chapters:
         if "ablation" in chapter.writes and _has_idle_cores(run):
             yield {
                 "name": f"{chapter.number}_adelanto",
-                "actions": [(_guarded, [[], run, train_ahead, run])],
+                "actions": [(_guarded, [[], run, train_ahead, run, nursery])],
                 "file_dep": [str(path) for path in run.files("partition")],
                 "uptodate": [_unchanged(functools.partial(_trained_by, chapter, run))],
                 "io": {"capture": False},
@@ -156,7 +161,7 @@ def tasks(chapters: list[Chapter], run: Run, failures: list[str]) -> Iterator[di
         written = [path for name in chapter.writes for path in run.files(name)]
         yield {
             "name": chapter.path.stem,
-            "actions": [(_guarded, [failures, run, _execute, chapter, run])],
+            "actions": [(_guarded, [failures, run, _execute, chapter, run, nursery])],
             "file_dep": [str(path) for name in chapter.reads for path in run.files(name)],
             "targets": [str(path) for path in (executed_path(chapter, run), *written)],
             "uptodate": [
@@ -242,11 +247,15 @@ def build(run: Run, *, until: str | None = None) -> Path:
     wanted = needed(chapters, until) if until else chapters
     failures: list[str] = []
     try:
-        with locked(run.folder / ".lock", wait=False), progress_shown(run.folder / "progress.log"):
+        with (
+            locked(run.folder / ".lock", wait=False),
+            progress_shown(run.folder / "progress.log"),
+            Nursery(lambda folder: own_environment(folder) | thread_limits(run.params.threads)) as nursery,
+        ):
             for told in prepare(run).notes:
                 print(told)
             announce_duration(run, wanted)
-            planned = list(tasks(wanted, run, failures))[: -1 if until else None]
+            planned = list(tasks(wanted, run, failures, nursery))[: -1 if until else None]
             loader = _loader(planned, run, reporter(len(planned), failures))
             with contextlib.redirect_stderr(
                 io.StringIO()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import neumo
+from neumo.report.nursery import Nursery
 
 # Lo que se fija antes de que arranque el proceso: TensorFlow no se puede callar después.
 _FIXED = {
@@ -42,7 +43,7 @@ def own_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def kernel_manager(folder: Path, log: Path, environment: dict[str, str]) -> type:
+def kernel_manager(folder: Path, log: Path, environment: dict[str, str], nursery: Nursery | None = None) -> type:
     """Devuelve la clase que arranca el núcleo de un capítulo.
 
     Parameters
@@ -54,6 +55,8 @@ def kernel_manager(folder: Path, log: Path, environment: dict[str, str]) -> type
         Registro que recibe los avisos de bajo nivel.
     environment : dict
         Lo que se añade a `own_environment`.
+    nursery : Nursery, optional
+        De donde sale el proceso cuando ya está lista.
     """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -82,6 +85,12 @@ def kernel_manager(folder: Path, log: Path, environment: dict[str, str]) -> type
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
             parent = {name: value for name, value in options.pop("env", {}).items() if name.startswith("JPY_")}
             env = {**own_environment(folder), **parent, **environment}
+            forked = nursery and nursery.fork(kernel_cmd[1:], env=env, cwd=options.get("cwd") or os.getcwd(), log=log)
+            if forked:
+                provisioner: Any = self.provisioner
+                provisioner.process, provisioner.pid = forked, forked.pid
+                self._reconcile_connection_info(provisioner.connection_info)
+                return
             with log.open("ab") as stream:
                 options |= {"env": env, "stdout": stream, "stderr": stream}
                 await super()._async_launch_kernel(kernel_cmd, **options)

@@ -1,0 +1,204 @@
+"""Un proceso que ya importó lo que importan los capítulos y del que salen, bifurcándose, los que los ejecutan.
+
+Importar Keras y lo demás cuesta varios segundos de procesador; así se paga una vez por informe y no una por capítulo. Hasta
+que está listo, o donde no se puede (solo Linux bifurca sin riesgo), cada capítulo arranca por su cuenta: da lo mismo.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+_PRELOADED = ("keras", "seaborn", "sklearn.linear_model", "sklearn.metrics", "PIL.Image", "ipykernel.kernelapp")
+_LONGEST = 2**17  # bytes de una petición: sus argumentos y su entorno
+_READY = b"listo"
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG de prctl(2)
+
+
+class Forked:
+    """Un proceso nacido en el vivero, con lo que `subprocess.Popen` ofrece de uno propio; de su final solo se sabe que llegó."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int, alive: int):
+        self.pid = pid
+        self.returncode: int | None = None
+        self._alive = alive  # su otro extremo lo tiene el proceso: se cierra cuando termina
+
+    def poll(self) -> int | None:
+        """Devuelve None mientras vive."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Espera a que termine, a lo más `timeout` segundos."""
+        if self.returncode is None:
+            if not select.select([self._alive], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("neumo", timeout or 0)
+            os.close(self._alive)
+            self.returncode = 0
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Le envía una señal, si vive."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Le pide que termine."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Lo mata."""
+        self.send_signal(signal.SIGKILL)
+
+
+class Nursery:
+    """El vivero de un informe: se abre con la primera petición y se cierra al salir del bloque `with`.
+
+    Parameters
+    ----------
+    environment : callable
+        `environment(folder)`: las variables con que importa, con sus configuraciones en una carpeta vacía.
+    """
+
+    def __init__(self, environment: Callable[[Path], dict[str, str]]):
+        self._environment = environment
+        self._lock = threading.Lock()
+        self._channel: socket.socket | None = None
+        self._process: subprocess.Popen | None = None
+        self._ready = False
+        self._folder = tempfile.TemporaryDirectory(prefix="neumo-", ignore_cleanup_errors=True)
+
+    def __enter__(self) -> "Nursery":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._channel:
+            self._channel.close()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+    def fork(self, argv: list[str], *, env: dict[str, str], cwd: str | Path, log: Path) -> Forked | None:
+        """Arranca `python argv…` en un proceso bifurcado, o devuelve None si aún no se puede.
+
+        Parameters
+        ----------
+        argv : list of str
+            `-m módulo …` o `-c código …`.
+        env : dict
+            Su entorno, entero.
+        cwd : Path
+            Su carpeta.
+        log : Path
+            Archivo que recibe, detrás de lo que tuviera, su salida y sus errores.
+        """
+        request = json.dumps({"argv": argv, "env": env, "cwd": str(cwd)}).encode()
+        with self._lock:
+            if self._process is None and sys.platform == "linux":
+                self._open()
+            channel = self._listening()
+            if channel is None or len(request) > _LONGEST:
+                return None
+            ours, theirs = os.pipe()
+            try:
+                with log.open("ab") as stream:
+                    socket.send_fds(channel, [request], [stream.fileno(), theirs])
+                return Forked(int(channel.recv(32)), ours)
+            except (OSError, ValueError):  # el vivero murió
+                os.close(ours)
+                return None
+            finally:
+                os.close(theirs)
+
+    def _open(self) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # el que pone ipykernel antes de importar
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
+                env=self._environment(Path(self._folder.name)) | inline,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def _listening(self) -> socket.socket | None:
+        """Devuelve el canal, si al otro lado ya está todo importado."""
+        if not self._ready and self._channel and select.select([self._channel], [], [], 0)[0]:
+            self._ready = self._channel.recv(32) == _READY
+        return self._channel if self._ready else None
+
+
+def _serve(channel: socket.socket) -> None:
+    """Importa, avisa y se bifurca a cada petición, hasta que quien lo abrió cierra el canal o muere."""
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    if len(os.listdir("/proc/self/task")) > 1:
+        return  # bifurcar un proceso con varios hilos puede dejar cerrojos que nadie abrirá
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    channel.send(_READY)
+    while True:
+        message, descriptors, *_ = socket.recv_fds(channel, _LONGEST, 2)
+        if not message:
+            return
+        pid = os.fork()
+        if pid == 0:
+            channel.close()
+            _become(json.loads(message), *descriptors)
+        channel.send(str(pid).encode())
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _become(request: dict[str, Any], log: int, alive: int) -> NoReturn:
+    """Convierte el proceso recién bifurcado en `python argv…`; `alive` queda abierto mientras viva."""
+    code = 1
+    try:
+        os.setsid()
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for target, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+            os.dup2(descriptor, target)
+        os.environ.clear()
+        os.environ.update(request["env"], JPY_PARENT_PID=str(os.getppid()))
+        os.chdir(request["cwd"])
+        option, what, *rest = request["argv"]
+        sys.argv = ["-c" if option == "-c" else what, *rest]
+        if option == "-c":
+            exec(what, {"__name__": "__main__"})
+        else:
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as left:
+        code = int(left.code or 0) if isinstance(left.code, int | None) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as _channel:
+        _serve(_channel)
