@@ -254,16 +254,11 @@ def find_learning_rate(
 def _measure(experiment: "Experiment", train_set: "ImageSet", *, settings: "LrFinder", seed: int) -> "pd.DataFrame":
     import tensorflow as tf
 
-    from neumo.learning import networks, training
+    from neumo.learning import training
     from neumo.learning.batches import experiment_generator
 
     tf.config.experimental.enable_op_determinism()
-
-    def build() -> "keras.Model":
-        model = networks.build(experiment, experiment.image_size, experiment.channels)
-        return training.compile_model(model, experiment)
-
-    finder = LearningRateFinder(build, **settings.model_dump(exclude={"repeats"}))
+    finder = LearningRateFinder(lambda: training.new_model(experiment), **settings.model_dump(exclude={"repeats"}))
     epochs = math.ceil(settings.steps * experiment.batch_size / len(train_set))
     batches = experiment_generator(experiment, train_set, seed=seed, epochs=epochs)
     weights = training.class_weights(train_set.labels) if experiment.class_weight else None

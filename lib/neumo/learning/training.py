@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from neumo.data.store import ImageSet
 
 _NOT_DETERMINING = {"name", "decision"}
+_NOT_COMPILED = _NOT_DETERMINING | {"augmentation", "batch_size", "class_weight", "recompute_batchnorm", "source_scale"}
+_UNSAVED_SECONDS = 5.0  # lo que, como mucho, se pierde al interrumpir, más una época
+_compiled: dict[str, tuple["keras.Model", list]] = {}  # la última red, con el estado inicial de su optimizador
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,35 @@ def compile_model(model: "keras.Model", experiment: Experiment, *, steps_per_epo
     return model
 
 
+def new_model(experiment: Experiment, *, steps_per_epoch: int = 1) -> "keras.Model":
+    """Construye, con pesos nuevos, la red de `experiment` y la compila.
+
+    Si la última que se compiló solo difiere en los pesos o en una tasa constante, se devuelve esa misma, puesta como nueva:
+    trazar otra vez su paso de entrenamiento cuesta más que varias épocas de un conjunto pequeño, y daría lo mismo.
+    """
+    from neumo.learning import networks
+
+    fresh = networks.build(experiment, experiment.image_size, experiment.channels)
+    constant = experiment.schedule == "constant" and not experiment.warmup_epochs
+    described = experiment.model_dump(mode="json", exclude=_NOT_COMPILED)
+    described |= {"learning_rate": None, "epochs": None} if constant else {"steps": steps_per_epoch}
+    key = json.dumps(described, sort_keys=True)
+    if key not in _compiled:
+        _compiled.clear()
+        compile_model(fresh, experiment, steps_per_epoch=steps_per_epoch)
+        _compiled[key] = fresh, [variable.numpy() for variable in fresh.optimizer.variables]
+        return fresh
+    model, initial = _compiled[key]
+    model.set_weights(fresh.get_weights())
+    for layer, new in zip(_seeded_layers(model), _seeded_layers(fresh), strict=True):
+        layer.seed_generator.state.assign(new.seed_generator.state)
+    for variable, value in zip(model.optimizer.variables, initial, strict=True):
+        variable.assign(value)
+    if constant:
+        model.optimizer.learning_rate = experiment.learning_rate
+    return model
+
+
 def set_seed(seed: int) -> None:
     """Fija las semillas de Python, NumPy y TensorFlow y pide operaciones deterministas."""
     import keras
@@ -176,7 +208,6 @@ def train(experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", *,
 def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "ImageSet", seed: int) -> None:
     import keras
 
-    from neumo.learning import networks
     from neumo.learning.batches import experiment_generator, val_generator
 
     if (folder / "history.json").is_file():  # se interrumpió al retirar los puntos de control
@@ -191,8 +222,7 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
         check(checkpoint)
         model = keras.models.load_model(checkpoint, safe_mode=True)
     else:
-        model = networks.build(experiment, experiment.image_size, experiment.channels)
-        compile_model(model, experiment, steps_per_epoch=steps)
+        model = new_model(experiment, steps_per_epoch=steps)
     left = {"first_epoch": len(history), "epochs": experiment.epochs - len(history)}
     batches = experiment_generator(experiment, train_set, seed=seed, **left)
     if len(history) < experiment.epochs:
@@ -249,7 +279,9 @@ def _checkpoint_callback(
     import keras
 
     class Checkpoint(keras.callbacks.Callback):
-        """Guarda pesos, optimizador e historia al final de cada época, de una pieza."""
+        """Guarda pesos, optimizador e historia al final de una época, de una pieza, cada pocos segundos."""
+
+        saved, unsaved = len(history), 0.0
 
         def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
             self.started = time.perf_counter()
@@ -262,15 +294,20 @@ def _checkpoint_callback(
             seconds = round(time.perf_counter() - self.started, 3)
             values = {name: float(value) for name, value in (logs or {}).items()}
             history.append({"epoch": epoch + 1, **values, "learning_rate": rate, "seconds": seconds})
-            target = _checkpoint_path(folder, epoch + 1)
-            temporary = target.with_name(f"epoch-tmp-{os.getpid()}.keras")
-            self.model.save(temporary)
-            os.replace(temporary, target)
-            # La historia señala el último punto de control entero: se escribe después de él.
-            write_atomically(folder / "epoch-latest.json", json.dumps(history).encode())
-            _checkpoint_path(folder, epoch).unlink(missing_ok=True)
+            self.unsaved += seconds
+            if self.unsaved >= _UNSAVED_SECONDS:
+                self.keep(epoch + 1)
             left = (experiment.epochs - epoch - 1) * seconds
             announce(f"{experiment.name}: época {epoch + 1} de {experiment.epochs}, quedan unos {left:.0f} s")
+
+        def keep(self, epochs: int) -> None:
+            temporary = folder / f"epoch-tmp-{os.getpid()}.keras"
+            self.model.save(temporary)
+            os.replace(temporary, _checkpoint_path(folder, epochs))
+            # La historia señala el último punto de control entero: se escribe después de él.
+            write_atomically(folder / "epoch-latest.json", json.dumps(history).encode())
+            _checkpoint_path(folder, self.saved).unlink(missing_ok=True)
+            self.saved, self.unsaved = epochs, 0.0
 
     return Checkpoint()
 

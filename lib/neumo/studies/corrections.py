@@ -104,12 +104,19 @@ def ablation(
 
 
 def train_ahead(run: "Run") -> None:
-    """Hace los entrenamientos de la ablación y los deja en la caché, para cuando el capítulo 13 los pida."""
-    from neumo.data.store import image_sets
+    """Hace los entrenamientos que los capítulos 10 y 13 pedirán, y los deja en la caché para entonces.
 
+    Los modelos finales, del último al primero: el capítulo 10 los hace del primero al último, y se encuentran.
+    """
+    from neumo.data.store import image_sets
+    from neumo.learning import training
+
+    image_set, seeds = image_sets(run), list(reversed(run.params.final_seeds))
+    finals = [run.params.experiment(name) for name in reversed(run.params.final_models)]
+    training.train_all(finals, image_set, seeds=seeds, cache=run.cache)
     settings = run.params.ablation
     recipes = ablation_recipes(settings.applied(run.params.experiment("original")), run.params.repaired)
-    ablation(recipes, image_sets(run), seeds=settings.seeds, cache=run.cache)
+    ablation(recipes, image_set, seeds=settings.seeds, cache=run.cache)
 
 
 def ablation_table(predictions: "pd.DataFrame") -> "pd.DataFrame":

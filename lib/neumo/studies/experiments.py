@@ -49,13 +49,11 @@ def fresh_model(experiment: "Experiment", seed: int) -> "keras.Model":
     """Construye la red de un experimento desde una semilla y la compila con su tasa, constante."""
     import keras
 
-    from neumo.learning import networks, training
+    from neumo.learning import training
 
     keras.backend.clear_session()
     training.set_seed(seed)
-    model = networks.build(experiment, experiment.image_size, experiment.channels)
-    constant = experiment.model_copy(update={"schedule": "constant", "warmup_epochs": 0.0})
-    return training.compile_model(model, constant)
+    return training.new_model(experiment.model_copy(update={"schedule": "constant", "warmup_epochs": 0.0}))
 
 
 def fit_batches(experiment: "Experiment", train_set: "ImageSet", seed: int, epochs: int) -> dict:
