@@ -4,19 +4,22 @@ La unidad de longitud es la mitad del ancho del tórax de un niño, unos 10 cm. 
 x crece hacia la izquierda del paciente (derecha de la imagen) e y hacia los pies.
 """
 
-import functools
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
+
+from neumo.hardware import cores
 
 # Atenuación por unidad de longitud (10 cm) hacia 70 kVp: agua 0.2 cm⁻¹, pulmón aireado un cuarto, hueso cortical 0.5.
 SOFT, LUNG, BONE = 2.0, 0.5, 5.0
 MASKS = "masks"
+_WORTH_A_PROCESS = 200  # imágenes por las que compensa arrancar otro proceso
 # El aparato que se planta (`shortcut`): qué parte de los pacientes de cada clase pasa por él.
 _UNIT_SHARE = {"train": {"NORMAL": 0.03, "PNEUMONIA": 0.6}, "test": {"NORMAL": 0.5, "PNEUMONIA": 0.5}}
 _LETTER = np.array([list(row) for row in ("11110", "10001", "10001", "11110", "10100", "10010", "10001")], dtype=int)
@@ -414,8 +417,11 @@ def make_phantom(
     plates = _from_unit(plates) if shortcut else plates
     for name in {MASKS, *(str(Path(plate.path).parent) for plate in plates)}:
         (folder / name).mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(functools.partial(_save, folder, difficulty=difficulty), plates))
+    # En procesos y no en hilos: son muchas operaciones cortas de NumPy, que entre hilos se estorban.
+    with joblib.parallel_config("loky", n_jobs=min(cores(), 1 + images // _WORTH_A_PROCESS)):
+        joblib.Parallel()(joblib.delayed(_save)(folder, plate, difficulty) for plate in plates)
+    if images >= _WORTH_A_PROCESS:
+        get_reusable_executor().shutdown()
     if defects:
         _plant_defects(folder, plates)
 
