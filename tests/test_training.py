@@ -154,8 +154,9 @@ def test_a_network_put_as_new_trains_as_a_new_one(tmp_path, change):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_stopped_after_the_last_epoch_it_gives_the_same_model(trained, tmp_path):
-    """Parado entre el último punto de control y el archivo final: el mismo modelo, y nada se entrena otra vez."""
+@pytest.mark.parametrize("harm", ["", "un bit", "cortado", "historia"])
+def test_stopped_after_the_last_epoch_it_gives_the_same_model(trained, tmp_path, harm):
+    """Parado entre el último punto de control y el archivo final: el mismo modelo, esté entero el punto de control o no."""
     images = blobs(96), blobs(24, seed=1)
     partial = tmp_path / trained[0].folder.relative_to(trained[1]).with_suffix(".partial")
     stopped = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -164,7 +165,13 @@ def test_stopped_after_the_last_epoch_it_gives_the_same_model(trained, tmp_path)
         "train(EXP", "import neumo.learning.training as t\nt._inference_model = lambda *a: sys.exit(7)\ntrain(EXP"
     )
     assert subprocess.run([sys.executable, "-c", code], env=stopped, check=False).returncode == 7
-    assert (partial / "epoch-004.keras").is_file()
+    checkpoint, history = partial / "epoch-004.keras", partial / "epoch-latest.json"
+    assert checkpoint.is_file()
+    if harm:
+        harmed = history if harm == "historia" else checkpoint
+        content = bytearray(harmed.read_bytes())
+        content[len(content) // 2] ^= 64
+        harmed.write_bytes(content if harm == "un bit" else content[: len(content) // 2])
     again = train(EXPERIMENT, *images, seed=3, cache=tmp_path)
     for a, b in zip(
         load_network(trained[0].model_path).get_weights(), load_network(again.model_path).get_weights(), strict=True

@@ -215,14 +215,9 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
         return
     keras.backend.clear_session()
     set_seed(seed)
-    history = _load_checkpoint(folder)
+    history, model = _resumed(folder)
     steps = -(-len(train_set) // experiment.batch_size)
-    if history:
-        checkpoint = _checkpoint_path(folder, len(history))
-        check(checkpoint)
-        model = keras.models.load_model(checkpoint, safe_mode=True)
-    else:
-        model = new_model(experiment, steps_per_epoch=steps)
+    model = model or new_model(experiment, steps_per_epoch=steps)
     left = {"first_epoch": len(history), "epochs": experiment.epochs - len(history)}
     batches = experiment_generator(experiment, train_set, seed=seed, **left)
     if len(history) < experiment.epochs:
@@ -264,9 +259,20 @@ def _checkpoint_path(folder: Path, epoch: int) -> Path:
     return folder / f"epoch-{epoch:03d}.keras"
 
 
-def _load_checkpoint(folder: Path) -> list[dict]:
-    path = folder / "epoch-latest.json"
-    return json.loads(path.read_text()) if path.is_file() else []
+def _resumed(folder: Path) -> tuple[list[dict], "keras.Model | None"]:
+    """Lee la historia y la red del último punto de control; si no lo hay, o el disco lo estropeó, se empieza de nuevo."""
+    import keras
+
+    try:
+        history = json.loads((folder / "epoch-latest.json").read_text())
+        checkpoint = _checkpoint_path(folder, len(history))
+        check(checkpoint)
+        return history, keras.models.load_model(checkpoint, safe_mode=True)
+    except FileNotFoundError:
+        return [], None
+    except (NeumoError, OSError, ValueError, LookupError):
+        _retire_checkpoints(folder)
+        return [], None
 
 
 def _seeded_layers(model: "keras.Model") -> list:
