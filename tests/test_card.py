@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,12 +40,12 @@ def test_the_card_scores_what_predict_would(predictions):
     assert ((scores["probability"] >= 0.5) == (scores["logit"] >= 0)).all()
 
 
-def card_text(predictions, description="una carpeta", **described):
+def card_text(predictions, description="una carpeta", *, synthetic=True, citation="", **described):
     scores = card.chosen_scores(predictions, CHOSEN)
     table = scores.rename(columns={"y_true": "y"}).assign(partition="test", **described)
     table = table.assign(original_split="test", patient_known=True)
     overall, subgroups = card.results(scores, table, threshold=0.5, resamples=200, seed=0)
-    source = {"description": description, "synthetic": True, "official_test": False, "citation": ""}
+    source = {"description": description, "synthetic": synthetic, "official_test": False, "citation": citation}
     results = {"overall": overall, "subgroups": subgroups, "checks": "- nada que decir"}
     return card.model_card(chosen=CHOSEN, source=source, table=table, image_size=96, external="Nada.", **results)
 
@@ -72,7 +74,7 @@ def test_the_groups_of_a_table_are_in_the_card_and_in_claim_36(predictions):
     assert "son la clase, sexo, Centro, y la etiología. No se conocen edad, gravedad ni aparato" in text
     assert "| sexo: mujer (sensibilidad) |" in text
     assert "| Centro: a\\|b (especificidad) |" in text
-    row = card.claim_table(references.claim(), synthetic=False, described=True).splitlines()[37]
+    row = card.claim_table(references.claim(), origin="cited", described=True).splitlines()[37]
     assert row.startswith("| 36 |")
     assert "[](#cap-02): las que trae la tabla" in row
 
@@ -89,10 +91,20 @@ def test_the_claim_list_is_whole_and_explains_what_it_lacks():
     items = references.claim()
     assert [item["item"] for item in items] == list(range(1, 45))
     assert all(item["note"] for item in items if not item["chapter"])
-    rows = card.claim_table(items, synthetic=False).splitlines()[2:]
+    rows = card.claim_table(items, origin="cited").splitlines()[2:]
     assert rows[19].startswith("| 20 | Particiones |")
     assert "[](#cap-02): por paciente" in rows[19]
     assert all(row.count("|") == 5 for row in rows)
-    drawn = card.claim_table(items, synthetic=True).splitlines()[2:]
+    drawn = card.claim_table(items, origin="synthetic").splitlines()[2:]
     assert "no hay anotadores" in drawn[17]
     assert drawn[19] == rows[19]
+    unknown = "\n".join(card.claim_table(items, origin="unknown").splitlines()[2:])
+    assert not re.search("autores|médico", unknown)
+
+
+def test_of_images_without_a_known_origin_the_card_tells_nothing_of_who_made_them(predictions):
+    text = card_text(predictions, synthetic=False)
+    assert "Quién puso la etiqueta, y mirando qué, no consta" in text
+    assert "médicos" not in text
+    assert "consintió" not in text
+    assert "médicos" in card_text(predictions, synthetic=False, citation="Kermany et al.")

@@ -19,7 +19,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 _PRELOADED = ("keras", "seaborn", "sklearn.linear_model", "sklearn.metrics", "PIL.Image", "ipykernel.kernelapp")
 _LONGEST = 2**17  # bytes de una petición: sus argumentos y su entorno
@@ -163,40 +163,28 @@ def _serve(channel: socket.socket) -> None:
         pid = os.fork()
         if pid == 0:
             channel.close()
-            _become(json.loads(message), *descriptors)
+            return _become(json.loads(message), *descriptors)
         channel.send(str(pid).encode())
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _become(request: dict[str, Any], log: int, alive: int) -> NoReturn:
+def _become(request: dict[str, Any], log: int, alive: int) -> None:
     """Convierte el proceso recién bifurcado en `python argv…`; `alive` queda abierto mientras viva."""
-    code = 1
-    try:
-        os.setsid()
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for target, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
-            os.dup2(descriptor, target)
-        os.environ.clear()
-        os.environ.update(request["env"], JPY_PARENT_PID=str(os.getppid()))
-        os.chdir(request["cwd"])
-        option, what, *rest = request["argv"]
-        sys.argv = ["-c" if option == "-c" else what, *rest]
-        if option == "-c":
-            exec(what, {"__name__": "__main__"})
-        else:
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
-        code = 0
-    except SystemExit as left:
-        code = int(left.code or 0) if isinstance(left.code, int | None) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        os._exit(code)
+    os.setsid()
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for target, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+        os.dup2(descriptor, target)
+    os.environ.clear()
+    os.environ.update(request["env"], JPY_PARENT_PID=str(os.getppid()))
+    os.chdir(request["cwd"])
+    option, what, *rest = request["argv"]
+    sys.argv = ["-c" if option == "-c" else what, *rest]
+    if option == "-c":
+        exec(what, {"__name__": "__main__"})
+    else:
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,16 @@ _TESTS = {
     "own": "Prueba que ya traían apartada las imágenes; no es la oficial del conjunto de Kaggle.",
     "drawn": "Prueba interna, de pacientes apartados.",
 }
-_REAL = {
+_CITED = {
     "ethics": "Procedencia y licencia de las imágenes: {citation}. Nadie consintió en particular este uso.",
     "label": "La etiqueta es la lectura de la imagen por médicos, no un cultivo ni la evolución del paciente.",
     "recipe": "Los ingredientes de la red mejorada se encontraron mirando la prueba oficial de Kaggle: sobre ella, su cifra "
     "puede ser algo optimista.",
+}
+_UNKNOWN = {
+    "ethics": "Procedencia y licencia de las imágenes: sin indicar. Quien las use debe saber de dónde salen y con qué permiso.",
+    "label": "Quién puso la etiqueta, y mirando qué, no consta en las imágenes: conviene averiguarlo antes de creer una cifra.",
+    "recipe": "La receta de la red mejorada se eligió con las radiografías del conjunto de Kaggle; para estas puede no ser la mejor.",
 }
 _SYNTHETIC = {
     "ethics": "Las imágenes las dibuja un programa: no son de nadie, y no había a quién pedir permiso.",
@@ -150,8 +155,7 @@ def model_card(
     """
     number, data = len(chosen["files"][chosen["model"]]), _MARKS.sub(r"\\\g<0>", source["description"])
     synthetic = " Son imágenes **sintéticas**: estas cifras no dicen nada de la neumonía real."
-    about = _SYNTHETIC if source["synthetic"] else _REAL
-    citation = source["citation"] or "sin indicar"
+    about = {"synthetic": _SYNTHETIC, "cited": _CITED, "unknown": _UNKNOWN}[images_origin(source)]
     unit = ("por imagen: no se conoce el paciente", "remuestreando pacientes")
     text = Path(__file__).with_name("card.md").read_text(encoding="utf-8")
     return text.format(
@@ -169,23 +173,28 @@ def model_card(
         subgroups=rows(subgroups, "subgroup"),
         checks=checks,
         external=external,
-        **{name: words.format(citation=citation) for name, words in about.items()},
+        **{name: words.format(citation=source["citation"]) for name, words in about.items()},
     )
 
 
+def images_origin(source: Mapping[str, Any]) -> str:
+    """De dónde vienen las imágenes: `synthetic`, `cited` (un conjunto publicado que se reconoce) o `unknown`."""
+    return "synthetic" if source["synthetic"] else "cited" if source["citation"] else "unknown"
+
+
 def claim_table(
-    items: Iterable[Mapping[str, Any]], *, synthetic: bool, described: bool = False, external: bool = False
+    items: Iterable[Mapping[str, Any]], *, origin: str, described: bool = False, external: bool = False
 ) -> str:
     """Escribe la lista CLAIM en Markdown: el capítulo que cumple cada punto, o el motivo de que no se cumpla.
 
-    Con imágenes sintéticas, los puntos que hablan de personas y de médicos dicen lo suyo (`synthetic`); con una tabla que
-    da sexo, edad u otros grupos, el de las características de los pacientes se cumple (`described`); con un conjunto externo, el
+    Con imágenes sintéticas o de procedencia desconocida (`origin`: `synthetic`, `unknown` o `cited`), los puntos que hablan de
+    quienes hicieron el conjunto dicen lo suyo; con una tabla que da sexo, edad u otros grupos, el de las características de los pacientes se cumple (`described`); con un conjunto externo, el
     de la prueba externa (`external`).
     """
     lines = ["| n.º | apartado | punto | dónde, o por qué no |", "| ---: | --- | --- | --- |"]
     for item in items:
-        if synthetic and "synthetic" in item:
-            item = {**item, "chapter": None, "note": item["synthetic"]}
+        if origin in item:
+            item = {**item, "chapter": None, "note": item[origin]}
         if described and "described" in item:
             item = {**item, "chapter": "02", "note": item["described"]}
         if external and "external" in item:
