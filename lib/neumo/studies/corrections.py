@@ -106,7 +106,7 @@ def ablation(
 def train_ahead(run: "Run") -> None:
     """Hace los entrenamientos que los capítulos 10 y 13 pedirán, y los deja en la caché para entonces.
 
-    Los modelos finales, del último al primero: el capítulo 10 los hace del primero al último, y se encuentran.
+    Todo, del último al primero: los capítulos lo hacen del primero al último, y se encuentran.
     """
     from neumo.data.store import image_sets
     from neumo.learning import training
@@ -116,7 +116,8 @@ def train_ahead(run: "Run") -> None:
     training.train_all(finals, image_set, seeds=seeds, cache=run.cache)
     settings = run.params.ablation
     recipes = ablation_recipes(settings.applied(run.params.experiment("original")), run.params.repaired)
-    ablation(recipes, image_set, seeds=settings.seeds, cache=run.cache)
+    for recipe in reversed(recipes):
+        ablation([recipe], image_set, seeds=settings.seeds, cache=run.cache)
 
 
 def ablation_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
