@@ -137,8 +137,10 @@ def test_effective_parameters_stand_at_the_start_without_the_cells(page):
 def test_annotated_parameters_and_pasted_images_are_read(tmp_path):
     pasted = new_markdown_cell('![Una placa <b> y su "marco"](attachment:a-1.png)')
     pasted["attachments"] = {"a-1.png": {"image/png": "iVBORw0KGgo="}}
-    page = rendered(tmp_path, example.code("seed: int = 0  # semilla", tags=["parameters"]), pasted)
-    assert [cell.get_text() for cell in page.select(".parametros td")] == ["0", "semilla"]
+    declared = "seed: int = 0  # semilla\nlr_finder = {'steps': 40, 'rates': [0.1], 'stops': None}"
+    page = rendered(tmp_path, example.code(declared, tags=["parameters"]), pasted)
+    written = [cell.get_text() for cell in page.select(".parametros td")]
+    assert written == ["0", "semilla", "steps: 40, rates: [0.1], stops: ninguno", ""]
     assert page.select_one("#cap-5 img")["src"] == "data:image/png;base64,iVBORw0KGgo="
     assert page.select_one("#cap-5 img")["alt"] == 'Una placa  y su "marco"'
     html5lib.HTMLParser(strict=True).parse((tmp_path / "informe.html").read_text(encoding="utf-8"))

@@ -186,5 +186,8 @@ def _is_shown(output: Any) -> bool:
 def _value_text(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "ninguno", True: "sí", False: "no"}[value]
-    text = value.rstrip("/").rpartition("/")[2] if isinstance(value, str) else repr(value)
+    if isinstance(value, dict):
+        text = ", ".join(f"{name}: {_value_text(one)}" for name, one in value.items())
+    else:
+        text = value.rstrip("/").rpartition("/")[2] if isinstance(value, str) else repr(value)
     return text if len(text) <= 160 else f"{len(value)} elementos"
