@@ -45,7 +45,15 @@ def test_the_drop_is_outside_minus_inside_and_its_interval_holds_it():
     told = hospitals.card_text(found, [{"name": "otro"}], "mejorado")
     assert f"| otro | sensibilidad | {row['value']:.3f} [" in told.lower()
     assert "otro hospital" in hospitals.card_text(found, [], "mejorado")
-    assert hospitals.measured(outside.head(0), test).empty
+    said = hospitals.conclusion(found, "mejorado")
+    fell = found[(found["model"] == "mejorado" + ENSEMBLE) & (found["metric"] == "balanced_accuracy")].iloc[0]
+    assert f"la diferencia con la prueba, {fell['change']:+.3f} [" in said
+    assert "fuera acierta menos" in said
+    same = hospitals.measured(test.assign(partition="otro"), test, threshold={"mejorado": 0.4}, resamples=300, seed=0)
+    assert "no se ve una caída" in hospitals.conclusion(same, "mejorado")
+    nothing = hospitals.measured(outside.head(0), test)
+    assert nothing.empty
+    assert hospitals.conclusion(nothing, "mejorado") == ""
 
 
 def write(folder, names, offset=0):

@@ -189,3 +189,32 @@ def test_each_way_of_not_being_readable_has_its_reason(tmp_path):
         reasons[name] = str(error.value)
     assert len(set(reasons.values())) == 4
     assert not any(str(tmp_path) in reason for reason in reasons.values())
+
+
+@pytest.mark.parametrize("kept", [128 + 4, None], ids=["con su cabecera", "solo los datos"])
+def test_a_dicom_without_its_preamble_is_read_the_same(tmp_path, kept):
+    content = dicom(GREY, bits=8)
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    bare = content[kept:] if kept else written(dataset)
+    path = tmp_path / "IM000001"
+    path.write_bytes(bare)
+    assert bare[128:132] != b"DICM"
+    assert is_image(path)
+    assert np.array_equal(grey(bare), grey(content))
+    assert patient(bare) == patient(content) != ""
+
+
+def written(dataset):
+    """Los datos de un DICOM en el orden implícito, sin preámbulo ni metadatos, como los guardaban los equipos antiguos."""
+    bare = Dataset()
+    bare.update(dataset)
+    bare.save_as(target := io.BytesIO(), implicit_vr=True, little_endian=True, enforce_file_format=False)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"texto corriente", b"\x08\0", b"\x08\0\x05\0" + b"\xff" * 200, b"\0" * 200])
+def test_what_only_begins_a_little_like_a_dicom_is_not_taken_for_one(tmp_path, content):
+    (tmp_path / "LEEME").write_bytes(content)
+    assert not is_image(tmp_path / "LEEME")
+    with pytest.raises(NeumoError):
+        read(content)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neumo.__main__ import main
 from neumo.data.sources import locate, prepare
 from neumo.data.split import split
 from neumo.data.table import read_table, scan_table
@@ -163,3 +164,21 @@ def test_the_source_says_what_it_understood_and_a_changed_table_is_seen(tmp_path
     with pytest.raises(NeumoError, match="falta data_dir"):
         load(None, {"source": "table"})
     assert isinstance(params, Params)
+
+
+@pytest.mark.parametrize("given", ["datos/Data_Entry_2017.csv", "datos"])
+def test_verify_reviews_a_table_as_the_report_would(tmp_path, monkeypatch, capsys, given):
+    write_table(tmp_path / "datos/Data_Entry_2017.csv", NIH)
+    write_images(
+        tmp_path / "datos", [f"i/{name}.png" for name in ("00000001_000", "00000001_001", "00000003_000", "x")]
+    )
+    (tmp_path / "datos/i/00000002_000.png").write_bytes(b"rota, y de ninguna clase")
+    monkeypatch.chdir(tmp_path)
+    change = "image_table.positive_labels=[Pneumonia]"
+    assert main(["verify", given, "--set", f"source=table {change}" if given == "datos" else change]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("3 imágenes; 0 excluidas.\n")
+    assert "clase, «Finding Labels»" in said
+    assert "ninguna de las dos clases: 1." in said
+    assert "Otros archivos, que no se usan: 2 .png." in said
+    assert main(["verify", given, "--set", "source=phantom"]) == 2

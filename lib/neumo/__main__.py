@@ -109,12 +109,18 @@ def _check_writable(path: Path, *, is_folder: bool) -> None:
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    """Verifica una carpeta de imágenes sin entrenar nada."""
-    from neumo.data import layout, manifest, patients, verify
+    """Verifica una carpeta o una tabla de imágenes sin entrenar nada."""
+    from neumo.data import layout, manifest, patients, sources, verify
+    from neumo.data import table as tables
 
-    found = layout.find(Path(arguments.folder), class_names=arguments.class_names)
-    folder = found.root
-    table = manifest.scan(folder, class_names=arguments.class_names)
+    given = {"source": "table" if Path(arguments.path).is_file() and _is_table(arguments.path) else "folder"}
+    given |= {"class_names": arguments.class_names} | parse_overrides(arguments.set) | {"data_dir": arguments.path}
+    chosen = load(None, given)
+    if chosen.source not in ("folder", "table"):
+        raise NeumoError(f"verify revisa carpetas y tablas, y source es «{chosen.source}»: use folder o table.")
+    found = sources.locate(chosen, cache=Path("build/cache"))
+    folder = found.folder
+    table = tables.scan_source(chosen, folder)
     inspection = verify.inspect(table, folder)
     excluded = inspection[inspection["excluded"]]
     print(f"{len(table)} imágenes; {len(excluded)} excluidas.")
@@ -126,10 +132,14 @@ def verify(arguments: argparse.Namespace) -> int:
     print(patients.coverage(table)[0].replace("*", "").replace("`", ""))
     for path in inspection.loc[inspection["inverted"], "path"]:
         print(visible(f"  {path}: {verify.LOOKS_INVERTED}"))
-    every = (manifest.relative(path, folder) for path in layout.files(folder))
+    every = (manifest.relative(path, folder) for path in layout.files(folder) if path not in found.files)
     if others := manifest.left_out(every, set(table["path"])):
         print(f"Otros archivos, que no se usan: {others}.")
     return 0
+
+
+def _is_table(path: str) -> bool:
+    return Path(path).suffix.lower() in (".csv", ".tsv")
 
 
 def params(arguments: argparse.Namespace) -> int:
@@ -184,8 +194,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", default=None, help="archivo CSV (por omisión, la terminal)")
     command.add_argument("--explain", default=None, metavar="CARPETA", help="escribe ahí mapas de Grad-CAM")
     command.set_defaults(action=predict)
-    command = commands.add_parser("verify", help="verifica una carpeta de imágenes")
-    command.add_argument("folder", metavar="CARPETA")
+    command = commands.add_parser("verify", help="verifica una carpeta o una tabla de imágenes")
+    command.add_argument("path", metavar="RUTA", help="carpeta, o tabla .csv o .tsv")
+    command.add_argument("--set", default="", help='lo que se daría a report: "source=table image_table.label=…"')
     command.add_argument("--class-names", nargs=2, default=["NORMAL", "PNEUMONIA"], metavar=("NEG", "POS"))
     command.set_defaults(action=verify)
     command = commands.add_parser("ejercicios", help="escribe los ejercicios, con y sin soluciones")

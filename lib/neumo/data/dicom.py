@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import warnings
 from typing import Any
 
@@ -10,19 +11,28 @@ import numpy as np
 from neumo.errors import NeumoError
 
 _RADIOGRAPHY = {"", "CR", "DX", "DR", "RG", "RF", "XA", "OT", "SC"}
+# Los que no traen los 128 bytes y la marca empiezan por un dato de los grupos 0002 u 0008, de longitud corta.
+_BARE = re.compile(
+    rb"(?:\x02\0[\0-\x03]|\x08\0[\0-\x18])\0(?:(?:UL|UI|CS|DA|TM|SH|LO)[\0-\x40]\0|OB\0\0|[\x02-\x40]\0\0\0)"
+)
 _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "na", "n/a", "unknown"}
 
 
 def is_dicom(content: bytes) -> bool:
-    """Dice si un archivo, o sus primeros 132 bytes, llevan la marca de DICOM."""
-    return content[128:132] == b"DICM"
+    """Dice si un archivo, o sus primeros 132 bytes, llevan la marca de DICOM; o si, sin preámbulo, empiezan como sus datos."""
+    return content[128:132] == b"DICM" or _BARE.match(content) is not None
 
 
 def _dataset(content: bytes, **options: Any) -> Any:
     import pydicom
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     warnings.filterwarnings("ignore", module="pydicom")  # cabeceras que no siguen la norma, y se leen igual
-    return pydicom.dcmread(io.BytesIO(content), **options)
+    dataset = pydicom.dcmread(io.BytesIO(content), force=True, **options)
+    if "TransferSyntaxUID" not in dataset.file_meta:  # sin preámbulo no suele decirse: lo que se haya visto al leer
+        implicit, _ = dataset.original_encoding
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    return dataset
 
 
 def patient(content: bytes) -> str:

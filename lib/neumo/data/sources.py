@@ -40,6 +40,8 @@ class Source:
         Cita y licencia, vacía si no se conocen.
     notes : tuple of str
         Frases para el capítulo 02: lo que se entendió y lo que se deja fuera.
+    files : tuple of Path
+        La tabla y las imágenes que nombra; vacía si no hay tabla.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class Source:
     official_test: bool
     citation: str
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def locate(params: Params, *, cache: Path) -> Source:
@@ -100,8 +103,9 @@ def _folder(params: Params, cache: Path) -> Source:
 
 def _table(params: Params, cache: Path) -> Source:
     listed = read_table(str(params.data_dir), params.image_table)
+    files = (listed.file, *(listed.root / path for path in listed.table["path"]))
     text = f"{len(listed.table)} radiografías de la tabla «{listed.file.name}»"
-    return Source(listed.root, "table", text, False, False, "", tuple(listed.notes))
+    return Source(listed.root, "table", text, False, False, "", tuple(listed.notes), files)
 
 
 def _kaggle(params: Params, cache: Path) -> Source:
@@ -147,30 +151,28 @@ def prepare(run: Run) -> Source:
     places = {"images": str(source.folder), "external": away, "params": run.params.model_dump(mode="json")}
     write_atomically(private_folder(run.folder) / "places.json", encode(places, ".json"))
     write_atomically(run.path("params"), encode(shown(run.params), ".json"))
-    described = {key: value for key, value in asdict(source).items() if key != "folder"}
+    described = {key: value for key, value in asdict(source).items() if key not in ("folder", "files")}
     described["folder_name"] = source.folder.name
     write_atomically(run.path("source"), encode(described, ".json"))
-    write_atomically(run.path("listing"), _listing(source.folder, _files(run.params, source.folder, run.folder.parent)))
+    write_atomically(run.path("listing"), _listing(source.folder, _files(source, run.folder.parent)))
     write_atomically(run.path("external"), encode([_outside(run, *one) for one in outside.items()], ".json"))
     return source
 
 
 def _outside(run: Run, name: str, source: Source) -> dict[str, object]:
     """Lo que hay que saber de un conjunto externo; `digest` cambia si cambia alguno de sus archivos."""
-    params = run.params.outside(name)
-    listing = _listing(source.folder, _files(params, source.folder, run.folder.parent))
+    listing = _listing(source.folder, _files(source, run.folder.parent))
     told = {"name": name, "description": source.description, "notes": source.notes}
     settings = next(one for one in shown(run.params)["external"] if one["name"] == name)
     return told | {"settings": settings, "digest": hashlib.sha256(listing).hexdigest()}
 
 
-def _files(params: Params, folder: Path, build: Path) -> list[Path]:
+def _files(source: Source, build: Path) -> list[Path]:
     """Los archivos de los que depende la ejecución: los que nombra la tabla, o los de la carpeta, sin los que escribe el informe."""
-    if params.source == "table":
-        listed = read_table(str(params.data_dir), params.image_table)
-        return [listed.file, *(folder / path for path in listed.table["path"])]
-    written = build.is_relative_to(folder)
-    return sorted(path for path in files(folder) if not (written and path.is_relative_to(build)))
+    if source.files:
+        return list(source.files)
+    written = build.is_relative_to(source.folder)
+    return sorted(path for path in files(source.folder) if not (written and path.is_relative_to(build)))
 
 
 def _listing(folder: Path, found: list[Path]) -> bytes:
