@@ -82,6 +82,29 @@ def difference_text(change: float, low: float, high: float) -> str:
     return with_interval(change, low, high, sign="+")
 
 
+def drop_text(outside: "pd.DataFrame") -> str:
+    """Dice, con sus intervalos, cuánto cambia la exactitud equilibrada en cada conjunto externo; vacío si no hay ninguno.
+
+    `outside` tiene una fila por conjunto, de `neumo.studies.hospitals.measured`.
+    """
+    return " ".join(
+        f"En el conjunto externo **{row.partition}**, su exactitud equilibrada es {with_interval(row.value, row.low, row.high)}; "
+        f"la diferencia con la prueba, {difference_text(row.change, row.change_low, row.change_high)}: "
+        f"{_verdict(row.change_low, row.change_high)}."
+        for row in outside.itertuples()
+    )
+
+
+def _verdict(low: float, high: float) -> str:
+    if high < 0:
+        return "fuera acierta menos, y el azar de la muestra no lo explica"
+    if low > 0:
+        return "fuera acierta más, quizá porque esas imágenes son más fáciles"
+    if low <= 0 <= high:
+        return "el intervalo incluye el cero, así que no se ve una caída, pero tampoco se descarta la que él permite"
+    return "son pocas imágenes para darle un intervalo"
+
+
 def with_spread(mean: float, sd: float, *, digits: int = 3) -> str:
     """Escribe «media ± desviación típica»; de una sola semilla (desviación NaN), la media.
 

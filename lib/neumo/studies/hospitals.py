@@ -129,27 +129,6 @@ def calibration(outside: "pd.DataFrame", temperatures: dict[str, float], model: 
     return found[found["model"] == model].drop(columns=["model", "temperature"])
 
 
-def conclusion(measured: "pd.DataFrame", model: str) -> str:
-    """Dice, con sus intervalos, qué pasa con la exactitud equilibrada del modelo fuera de aquí; vacío si no hay conjuntos."""
-    rows = measured[(measured["model"] == model + ENSEMBLE) & (measured["metric"] == "balanced_accuracy")]
-    return " ".join(
-        f"En el conjunto externo **{row.partition}**, su exactitud equilibrada es {with_interval(row.value, row.low, row.high)}; "
-        f"la diferencia con la prueba, {difference_text(row.change, row.change_low, row.change_high)}: "
-        f"{_verdict(row.change_low, row.change_high)}."
-        for row in rows.itertuples()
-    )
-
-
-def _verdict(low: float, high: float) -> str:
-    if high < 0:
-        return "fuera acierta menos, y el azar de la muestra no lo explica"
-    if low > 0:
-        return "fuera acierta más, quizá porque esas imágenes son más fáciles"
-    if low <= 0 <= high:
-        return "el intervalo incluye el cero, así que no se ve una caída, pero tampoco se descarta la que él permite"
-    return "son pocas imágenes para darle un intervalo"
-
-
 def card_text(measured: "pd.DataFrame", sets: Sequence[Mapping[str, Any]], model: str) -> str:
     """Escribe en Markdown, para la ficha, lo que da el modelo en cada conjunto externo, o que no hay ninguno."""
     if not sets:
