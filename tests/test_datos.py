@@ -1,12 +1,16 @@
 """La tabla de docs/datos.md: cada orden, tal como está escrita, entiende archivos de la forma de su conjunto."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from PIL import Image
 
+import public_forms
 from neumo.data.manifest import scan
 from neumo.data.sources import locate
 from neumo.data.table import scan_table
@@ -115,3 +119,29 @@ def test_the_written_order_takes_files_of_that_form(tmp_path, monkeypatch, name)
         table = scan(folder, class_names=params.class_names, **whose)
     known = table.loc[table["patient_known"], "patient"].nunique()
     assert ((table["y"] == 0).sum(), table["y"].sum(), known) == expected
+
+
+@pytest.mark.slow
+def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows(tmp_path):
+    folder = tmp_path / "rsna"
+    public_forms.rsna(folder, tmp_path / "origen", images=120)
+    changes = public_forms.order(public_forms.rsna, folder) + " explanation.images=6 bootstrap_resamples=200"
+    order = [sys.executable, "-m", "neumo", "report", "--params", "params/prueba.yaml", "--build", tmp_path / "build"]
+    done = subprocess.run([*order, "--set", changes], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page = BeautifulSoup((tmp_path / "build" / "prueba" / "informe.html").read_text(encoding="utf-8"), "html.parser")
+    text = " ".join(page.get_text(" ").split())
+    for told in (
+        "En la tabla y «stage_2_train_images»",
+        "PatientID de los DICOM",
+        "Se sabe de qué paciente es cada imagen",
+        "Estas imágenes no traen prueba: se aparta una por pacientes",
+        "Quién puso la etiqueta, y mirando qué, no consta",
+        "DICOM de 8 bits",
+    ):
+        assert told in text, told
+    chapters = " ".join(page.select_one("#cap-15").get_text(" ").split())
+    assert "consintió" not in chapters
+    assert "médicos" not in chapters
+    for secret in ("historia-1", "Apellido", str(tmp_path)):
+        assert secret not in text

@@ -39,14 +39,18 @@ with Nursery(environment) if raised else contextlib.nullcontext() as nursery, Th
 ways = pytest.mark.parametrize("way", ["propio", "vivero"])
 
 
-def _printed(folder, codes, way, **changes):
-    """Ejecuta a la vez un cuaderno por cada código y da lo que escribe cada uno."""
+def _run(folder, codes, way, **changes):
+    """Ejecuta a la vez un cuaderno por cada código."""
     for i, code in enumerate(codes):
         nbformat.write(new_notebook(cells=[new_code_cell(code, id="celda")]), folder / f"n{i:02d}.ipynb")
     env = os.environ | {name: str(value) for name, value in changes.items()}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, folder, way], env=env, capture_output=True, text=True, check=False
-    )
+    order = [sys.executable, "-c", RUN, folder, way]
+    return subprocess.run(order, env=env, capture_output=True, text=True, check=False)
+
+
+def _printed(folder, codes, way, **changes):
+    """Ejecuta los códigos y da lo que escribe cada uno."""
+    done = _run(folder, codes, way, **changes)
     assert done.returncode == 0, done.stderr
     outputs = [nbformat.read(path, 4).cells[-1].outputs for path in sorted(folder.glob("n*.hecho.ipynb"))]
     return [output[0].text for output in outputs]
@@ -101,6 +105,13 @@ print([before, sys.flags.hash_randomization, os.getcwd(), "MPLCONFIGDIR" in os.e
         str(["tensorflow", "float32", "channels_last", True]),
         str([way == "vivero", 0, ".", False]),
     ]
+
+
+@ways
+def test_a_kernel_that_dies_is_told_and_leaves_nothing_half_done(tmp_path, way):
+    done = _run(tmp_path, ["import os\nos.kill(os.getpid(), 9)"], way)
+    assert "NeumoError: El capítulo n00 falló: el núcleo de Python murió; suele ser falta de memoria" in done.stderr
+    assert [path.name for path in tmp_path.glob("n*")] == ["n00.ipynb", "n00.hecho.fallo.ipynb"]
 
 
 @pytest.mark.slow
