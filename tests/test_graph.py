@@ -12,8 +12,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
+import neumo
 from leaks import leaks
 from neumo.cache import library_versions, locked
+from neumo.modules import code_digest
 from neumo.params import Params
 from neumo.report.chapters import read_chapter
 from neumo.report.graph import determined_by
@@ -86,7 +88,9 @@ def test_only_what_changed_is_made_again(project):
     assert part.returncode == 0, part.stderr
     assert re.search(r"^\[ 1/1\] 02_uno: hecho en \d+ s$", part.stdout, re.M)  # cuenta lo pedido, no el informe
     assert _executed(_report(project)) == ["03_dos", "informe"]
-    assert "La semilla fue 5" in (build / "informe.html").read_text()
+    page = (build / "informe.html").read_text()
+    assert "La semilla fue 5" in page
+    assert f"<dd>{neumo.__version__} ({code_digest()})</dd>" in page  # el pie dice qué código lo hizo
 
     assert _executed(_report(project)) == []
 

@@ -35,6 +35,12 @@ def digest(values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@functools.cache
+def code_digest() -> str:
+    """Resume todo el código de esta biblioteca, tal como lo tiene el proceso que pregunta."""
+    return digest({name: hashlib.sha256(content).hexdigest() for name, content in _SOURCES.items()})
+
+
 def imported(code: str) -> set[str]:
     r"""Devuelve los módulos de `neumo` que importa un texto de Python (`"data/store"`, `"report/display"`).
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from neumo import __version__
 from neumo.cache import decode_table, encode_table, file_digest, library_versions, write_atomically
 from neumo.errors import NeumoError
-from neumo.modules import digest
+from neumo.modules import code_digest, digest
 from neumo.params import Params
 from neumo.progress import VARIABLE
 
@@ -157,7 +158,7 @@ class Run:
         return [path for several in self.model_files().values() for path in several]
 
     def seal(self, chapter: str) -> dict[str, Any]:
-        """Lee el sello de un capítulo: `parameters`, `versions` y la huella de cada archivo (`files`).
+        """Lee el sello de un capítulo: `parameters`, `versions`, `code` (qué neumo lo hizo) y la huella de cada archivo (`files`).
 
         Vacío si no lo hay: lo que escribe la orden `report` antes del primer capítulo ("") no lo tiene nunca.
         """
@@ -205,6 +206,7 @@ class Run:
         seal = {
             "parameters": parameters,
             "versions": versions(),
+            "code": f"{__version__} ({code_digest()})",
             "files": (before.get("files", {}) if same else {})
             | {self._relative(path): file_digest(path) for path in self.files(name)},
         }

@@ -70,6 +70,7 @@ def _meta(chapters: list[Chapter], run: Run) -> dict[str, Any]:
                 )
             ),
             "imágenes": file_digest(run.path("listing"))[:16] if source["synthetic"] else source["folder_name"],
+            "neumo": " y ".join(sorted(filter(None, {run.seal(c.number).get("code", "") for c in chapters}))),
             **next(filter(None, (run.seal(c.number).get("versions") for c in chapters)), versions()),
         },
     }
