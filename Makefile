@@ -48,7 +48,7 @@ test: $(STAMP) ## Comprueba el estilo y los tipos, y pasa las pruebas de todos l
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q -m 'not slow'
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m 'not slow'
 
 slow: $(STAMP) ## Pasa las pruebas largas
 	$(PY) -m pytest -q -m slow

