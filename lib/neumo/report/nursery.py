@@ -6,6 +6,7 @@ que está listo, o donde no se puede (solo Linux bifurca sin riesgo), cada capí
 
 import contextlib
 import ctypes
+import fcntl
 import importlib
 import json
 import os
@@ -150,8 +151,13 @@ class Nursery:
 
 def _serve(channel: socket.socket) -> None:
     """Importa, avisa y se bifurca a cada petición, hasta que quien lo abrió cierra el canal o muere."""
+    flags = fcntl.fcntl(channel, fcntl.F_GETFL)
+    # Mientras importa, que el otro extremo se cierre lo termina: es lo que hace SIGIO cuando nadie la atiende.
+    fcntl.fcntl(channel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC)
     for name in _PRELOADED:
         importlib.import_module(name)
+    fcntl.fcntl(channel, fcntl.F_SETFL, flags)
     if len(os.listdir("/proc/self/task")) > 1:
         return  # bifurcar un proceso con varios hilos puede dejar cerrojos que nadie abrirá
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
