@@ -125,7 +125,10 @@ def test_the_written_order_takes_files_of_that_form(tmp_path, monkeypatch, name)
 def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows(tmp_path):
     folder = tmp_path / "rsna"
     public_forms.rsna(folder, tmp_path / "origen", images=120)
-    changes = public_forms.order(public_forms.rsna, folder) + " explanation.images=6 bootstrap_resamples=200"
+    changes = (
+        public_forms.order(public_forms.rsna, folder)
+        + " explanation.images=6 bootstrap_resamples=200 final_seeds=[0] ablation.seeds=[0] lr_finder.repeats=1"
+    )
     order = [sys.executable, "-m", "neumo", "report", "--params", "params/prueba.yaml", "--build", tmp_path / "build"]
     done = subprocess.run([*order, "--set", changes], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
