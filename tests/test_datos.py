@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
 
-import public_forms
+from dicom_example import dicom
 from neumo.data.manifest import scan
+from neumo.data.phantom import make_phantom
 from neumo.data.sources import locate
-from neumo.data.table import scan_table
+from neumo.data.table import scan_source
 from neumo.params_reader import load, parse_overrides
 
 ROOT = Path(__file__).parents[1]
@@ -112,21 +114,39 @@ def test_the_written_order_takes_files_of_that_form(tmp_path, monkeypatch, name)
     monkeypatch.chdir(tmp_path)
     params = load(None, parse_overrides(cells()[name][1]))
     folder = locate(params, cache=tmp_path / "cache").folder
-    whose = {"patient_pattern": params.patient_pattern, "patient_folder": params.patient_folder}
-    if params.source == "table":
-        table = scan_table(params.data_dir, params.image_table, **whose)
-    else:
-        table = scan(folder, class_names=params.class_names, **whose)
+    table = scan_source(params, folder)
     known = table.loc[table["patient_known"], "patient"].nunique()
     assert ((table["y"] == 0).sum(), table["y"].sum(), known) == expected
+
+
+def rsna(folder, source, *, images):
+    """Escribe radiografías sintéticas como RSNA Pneumonia: DICOM sueltos con nombre opaco, y una tabla con una fila por recuadro."""
+    inside = folder / "stage_2_train_images"
+    inside.mkdir(parents=True)
+    rows = []
+    make_phantom(source, images=images, size=96, difficulty=0.2, defects=False)
+    table = scan(source)
+    people = table["patient"].astype("category").cat.codes
+    for position, (path, y) in enumerate(zip(table["path"], table["y"], strict=True)):
+        name = f"{position:08x}-0000-4000-8000-{position:012x}"
+        header = {
+            "PatientID": f"historia-{people[position]}",
+            "PatientName": "Apellido^Nombre",
+            "SOPInstanceUID": f"1.2.{position}",
+        }
+        with Image.open(source / path) as picture:
+            grey = np.asarray(picture.convert("L"))
+        (inside / f"{name}.dcm").write_bytes(dicom(grey, bits=8, **header))
+        rows += [{"patientId": name, "x": "", "y": "", "width": "", "height": "", "Target": y}] * (1 + y)
+    pd.DataFrame(rows).to_csv(folder / "stage_2_train_labels.csv", index=False)
 
 
 @pytest.mark.slow
 def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows(tmp_path):
     folder = tmp_path / "rsna"
-    public_forms.rsna(folder, tmp_path / "origen", images=120)
+    rsna(folder, tmp_path / "origen", images=120)
     changes = (
-        public_forms.order(public_forms.rsna, folder)
+        cells()["RSNA Pneumonia"][1].replace("data_dir=rsna", f"data_dir={folder}")
         + " explanation.images=6 bootstrap_resamples=200 final_seeds=[0] ablation.seeds=[0] lr_finder.repeats=1"
     )
     order = [sys.executable, "-m", "neumo", "report", "--params", "params/prueba.yaml", "--build", tmp_path / "build"]

@@ -132,7 +132,8 @@ def verify(arguments: argparse.Namespace) -> int:
     print(patients.coverage(table)[0].replace("*", "").replace("`", ""))
     for path in inspection.loc[inspection["inverted"], "path"]:
         print(visible(f"  {path}: {verify.LOOKS_INVERTED}"))
-    every = (manifest.relative(path, folder) for path in layout.files(folder) if path not in found.files)
+    named = set(found.files)
+    every = (manifest.relative(path, folder) for path in layout.files(folder) if path not in named)
     if others := manifest.left_out(every, set(table["path"])):
         print(f"Otros archivos, que no se usan: {others}.")
     return 0

@@ -418,9 +418,9 @@ def make_phantom(
     for name in {MASKS, *(str(Path(plate.path).parent) for plate in plates)}:
         (folder / name).mkdir(parents=True, exist_ok=True)
     # En procesos y no en hilos: son muchas operaciones cortas de NumPy, que entre hilos se estorban.
-    with joblib.parallel_config("loky", n_jobs=min(cores(), 1 + images // _WORTH_A_PROCESS)):
-        joblib.Parallel()(joblib.delayed(_save)(folder, plate, difficulty) for plate in plates)
-    if images >= _WORTH_A_PROCESS:
+    workers = min(cores(), 1 + images // _WORTH_A_PROCESS)
+    joblib.Parallel(n_jobs=workers)(joblib.delayed(_save)(folder, plate, difficulty) for plate in plates)
+    if workers > 1:
         get_reusable_executor().shutdown()
     if defects:
         _plant_defects(folder, plates)

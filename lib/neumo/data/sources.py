@@ -103,9 +103,9 @@ def _folder(params: Params, cache: Path) -> Source:
 
 def _table(params: Params, cache: Path) -> Source:
     listed = read_table(str(params.data_dir), params.image_table)
-    files = (listed.file, *(listed.root / path for path in listed.table["path"]))
+    named = (listed.file, *(listed.root / path for path in listed.table["path"]))
     text = f"{len(listed.table)} radiografías de la tabla «{listed.file.name}»"
-    return Source(listed.root, "table", text, False, False, "", tuple(listed.notes), files)
+    return Source(listed.root, "table", text, False, False, "", tuple(listed.notes), named)
 
 
 def _kaggle(params: Params, cache: Path) -> Source:

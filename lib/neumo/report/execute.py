@@ -93,9 +93,9 @@ def execute_chapter(
 
 
 def train_ahead(run: Run, nursery: Nursery) -> None:
-    """Entrena en otro proceso lo que el capítulo 13 pedirá (`neumo.studies.corrections.train_ahead`).
+    """Entrena en otro proceso lo que los capítulos 10 y 13 pedirán (`neumo.studies.corrections.train_ahead`).
 
-    Es solo un adelanto: si falla, el capítulo lo intentará de nuevo y dirá por qué.
+    Es solo un adelanto: si falla, cada capítulo lo intentará de nuevo y dirá por qué.
     """
     code = (
         "import sys; from neumo.notebook import open_run; from neumo.studies.corrections import train_ahead; "

@@ -51,7 +51,7 @@ def _render(chapters: list[Chapter], run: Run) -> None:
 
 def _meta(chapters: list[Chapter], run: Run) -> dict[str, Any]:
     """Reúne lo que la portada y el cierre dicen de la ejecución; las versiones, las que hicieron los capítulos."""
-    source = run.load("source")
+    source, seals = run.load("source"), [run.seal(chapter.number) for chapter in chapters]
     meta = {
         "run": run.folder.name,
         "source": source["description"],
@@ -70,8 +70,8 @@ def _meta(chapters: list[Chapter], run: Run) -> dict[str, Any]:
                 )
             ),
             "imágenes": file_digest(run.path("listing"))[:16] if source["synthetic"] else source["folder_name"],
-            "neumo": " y ".join(sorted(filter(None, {run.seal(c.number).get("code", "") for c in chapters}))),
-            **next(filter(None, (run.seal(c.number).get("versions") for c in chapters)), versions()),
+            "neumo": " y ".join(sorted({seal["code"] for seal in seals if "code" in seal})),
+            **next((seal["versions"] for seal in seals if "versions" in seal), versions()),
         },
     }
     written = {name for chapter in chapters for name in chapter.writes}

@@ -81,20 +81,14 @@ class Nursery:
         self._environment = environment
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
-        self._process: subprocess.Popen | None = None
         self._ready = False
-        self._folder = tempfile.TemporaryDirectory(prefix="neumo-", ignore_cleanup_errors=True)
+        self._opened = contextlib.ExitStack()
 
     def __enter__(self) -> "Nursery":
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self._channel:
-            self._channel.close()
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-        self._folder.cleanup()
+        self._opened.close()
 
     def fork(self, argv: list[str], *, env: dict[str, str], cwd: str | Path, log: Path) -> Forked | None:
         """Arranca `python argv…` en un proceso bifurcado, o devuelve None si aún no se puede.
@@ -112,7 +106,7 @@ class Nursery:
         """
         request = json.dumps({"argv": argv, "env": env, "cwd": str(cwd)}).encode()
         with self._lock:
-            if self._process is None and sys.platform == "linux":
+            if self._channel is None and sys.platform == "linux":
                 self._open()
             channel = self._listening()
             if channel is None or len(request) > _LONGEST:
@@ -129,18 +123,23 @@ class Nursery:
                 os.close(theirs)
 
     def _open(self) -> None:
+        private = tempfile.TemporaryDirectory(prefix="neumo-", ignore_cleanup_errors=True)
+        folder = Path(self._opened.enter_context(private))
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._opened.enter_context(self._channel)
         inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # el que pone ipykernel antes de importar
         with theirs:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
-                env=self._environment(Path(self._folder.name)) | inline,
+                env=self._environment(folder) | inline,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
+        self._opened.callback(process.wait)
+        self._opened.callback(process.kill)
 
     def _listening(self) -> socket.socket | None:
         """Devuelve el canal, si al otro lado ya está todo importado."""

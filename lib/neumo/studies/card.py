@@ -188,8 +188,8 @@ def claim_table(
     """Escribe la lista CLAIM en Markdown: el capítulo que cumple cada punto, o el motivo de que no se cumpla.
 
     Con imágenes sintéticas o de procedencia desconocida (`origin`: `synthetic`, `unknown` o `cited`), los puntos que hablan de
-    quienes hicieron el conjunto dicen lo suyo; con una tabla que da sexo, edad u otros grupos, el de las características de los pacientes se cumple (`described`); con un conjunto externo, el
-    de la prueba externa (`external`).
+    quienes hicieron el conjunto dicen lo suyo; con una tabla que da sexo, edad u otros grupos, el de las características de
+    los pacientes se cumple (`described`); con un conjunto externo, el de la prueba externa (`external`).
     """
     lines = ["| n.º | apartado | punto | dónde, o por qué no |", "| ---: | --- | --- | --- |"]
     for item in items:
