@@ -156,7 +156,7 @@ def params(arguments: argparse.Namespace) -> int:
 
 def ejercicios(arguments: argparse.Namespace) -> int:
     """Escribe las dos copias de cada ejercicio: la de clase, sin soluciones, y la de quien enseña."""
-    from neumo.teaching.exercises import copies
+    from neumo.teaching.forms import copies
 
     for path in copies(project_root() / "docs" / "ejercicios", Path(arguments.build) / "ejercicios"):
         print(os.path.relpath(path))

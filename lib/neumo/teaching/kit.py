@@ -9,7 +9,7 @@ from neumo.errors import NeumoError
 from neumo.params import Params
 from neumo.report.execute import execute_chapter
 from neumo.run import Run
-from neumo.teaching.exercises import copies
+from neumo.teaching.forms import copies
 
 RUN_DIR = "aula/ejecucion"
 _KEPT = ("predictions_*.csv", "metrics.json", "intervals.csv", "params.json", "source.json", "models/*", "informe.html")
