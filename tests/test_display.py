@@ -1,3 +1,6 @@
+import base64
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 import report_example as example
 from neumo.errors import NeumoError
+from neumo.figures.style import hover
 from neumo.report import display
 
 
@@ -19,6 +23,22 @@ def test_figure_is_deterministic_closed_and_small():
     big = display.figure(example.radiographs(), "fig-b", caption="Una.", alt='Con "comillas" & <signos>.')
     assert BeautifulSoup(big.html, "html.parser").img["alt"] == 'Con "comillas" & <signos>.'
     assert plt.get_fignums() == []
+
+
+def test_a_value_lies_over_what_it_tells():
+    """La zona cae donde está dibujado lo mismo, y lo que dice se escapa."""
+    axes = plt.figure(figsize=(5, 3)).subplots()
+    axes.set(xscale="log", xlim=(0.01, 10), ylim=(0, 4), ylabel="Una cosa")
+    axes.add_artist(plt.Rectangle((0.1, 1), 0.9, 2, color="#123456"))
+    hover(axes, (0.1, 1, 0.9, 2), "de <0.1> a 1")
+    soup = BeautifulSoup(display.figure(axes, "fig-zona", caption="Una.", alt="Otra.").html, "html.parser")
+    zone, drawn = soup.find("rect"), base64.b64decode(soup.img["src"].partition(",")[2]).decode()
+    corners = re.search(r'd="M ([^"]+)" [^>]*style="fill: #123456', drawn)[1]
+    points = np.array(re.findall(r"[\d.]+", corners), float).reshape(-1, 2) * 96 / 72
+    sides = [float(zone[name]) for name in ("x", "y", "width", "height")]
+    assert np.allclose(sides, [*points.min(axis=0), *np.ptp(points, axis=0)], atol=3)
+    assert zone.title.text == "de <0.1> a 1"
+    assert soup.svg["viewbox"] == f"0 0 {soup.img['width']} {soup.img['height']}"
 
 
 def test_dense_scatter_becomes_a_png():

@@ -31,6 +31,12 @@ def test_confusion_matrix_shows_counts_and_row_percentages_in_order():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["NORMAL", "PNEUMONIA"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Clase predicha", "Clase real")
     assert ax.yaxis_inverted()  # la primera fila, arriba
+    assert {zone.get_xy(): zone.get_gid() for zone in ax.patches} == {
+        (0, 0): "Real NORMAL, predicha NORMAL: 3 de 4 (75.0 %)",
+        (1, 0): "Real NORMAL, predicha PNEUMONIA: 1 de 4 (25.0 %)",
+        (0, 1): "Real PNEUMONIA, predicha NORMAL: 0 de 6 (0.0 %)",
+        (1, 1): "Real PNEUMONIA, predicha PNEUMONIA: 6 de 6 (100.0 %)",
+    }
 
 
 def test_confusion_matrices_fill_a_grid():

@@ -35,6 +35,11 @@ def test_lr_curve_labels_every_suggestion_and_the_stop_without_overlap(range_tes
     ax.figure.canvas.draw()
     boxes = [mpl.text.Text.get_window_extent(label) for label in labels]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    zones = [zone for zone in ax.patches if zone.get_gid()]
+    assert len(zones) == 24
+    assert zones[0].get_gid() == f"tasa 1.0×10⁻⁷: pérdida suavizada, {curve['smoothed'][0]:.3f}"
+    edges = [(zone.get_x(), zone.get_x() + zone.get_width()) for zone in zones]
+    assert np.allclose([left for left, _ in edges[1:]], [right for _, right in edges[:-1]])  # sin huecos
     marked = [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1]
     assert marked == pytest.approx([*suggestions["learning_rate"], curve["learning_rate"].iloc[-1]])
 

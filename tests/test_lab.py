@@ -1,6 +1,7 @@
 """JupyterLab de verdad, como lo abre `make lab`: un capítulo se ejecuta entero en el navegador."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -36,7 +37,8 @@ def project(tmp_path):
 def address(project):
     log = project / "jupyter.log"
     order = [sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--allow-root"]
-    with log.open("w") as output, subprocess.Popen(order, cwd=project, stderr=output) as server:
+    environment = os.environ | {"JUPYTER_CONFIG_PATH": "docs/jupyter"}
+    with log.open("w") as output, subprocess.Popen(order, cwd=project, stderr=output, env=environment) as server:
         try:
             for _ in range(300):
                 if found := ADDRESS.search(log.read_text()):
@@ -53,6 +55,7 @@ def test_from_the_first_page_to_a_chapter_run_to_its_end(project, address, brows
     page.goto(address)
     page.get_by_role("link", name="Verificación y limpieza de datos").click(timeout=60_000)
     page.get_by_role("tab", name=CHAPTER).wait_for(timeout=60_000)
+    _opening_changes_nothing(page, project / "notebooks" / CHAPTER)
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
     saved = project / "notebooks" / CHAPTER
@@ -70,3 +73,20 @@ def test_from_the_first_page_to_a_chapter_run_to_its_end(project, address, brows
     interactive = project / "build" / "interactivo"
     assert (interactive / "exclusions.csv").is_file()
     assert json.loads((interactive / "source.json").read_text())["folder_name"] == "placas"
+
+
+def _opening_changes_nothing(page, notebook):
+    """Con el núcleo ya conectado, que es cuando JupyterLab escribe en él: ni la marca de cambiado ni un byte al guardar."""
+    committed = notebook.read_bytes()
+    page.get_by_text("| Idle").wait_for(timeout=90_000)
+    page.wait_for_timeout(2000)
+    assert page.locator(".lm-TabBar-tab.jp-mod-dirty").count() == 0
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(3000)
+    assert notebook.read_bytes() == committed
+    source = page.locator(".jp-CodeCell .cm-content").first  # y la marca sale cuando algo cambia de verdad
+    source.click()
+    page.keyboard.press("End")
+    page.keyboard.type(" ")
+    page.locator(".lm-TabBar-tab.jp-mod-dirty").wait_for(timeout=10_000)
+    page.keyboard.press("Backspace")

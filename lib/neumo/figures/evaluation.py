@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.figures.style import CLASS_COLOURS, DOTS, GREY, NORMAL, SERIES, new_axes, new_grid, spread
+from neumo.figures.style import CLASS_COLOURS, DOTS, GREY, NORMAL, SERIES, hover, new_axes, new_grid, spread
 from neumo.words import METRICS
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ def confusion_matrix(table: "pd.DataFrame", *, title: str = "", ax: "Axes | None
     text = table.astype(str) + share.map("\n{:.1%}".format).replace("%", " %", regex=True)
     options = {"vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False, "square": True, "linewidths": 2}
     sns.heatmap(share, annot=text, fmt="", annot_kws={"fontsize": 11}, ax=ax, **options)
+    for (row, column), count in np.ndenumerate(table.to_numpy()):
+        told = f"{count} de {table.iloc[row].sum()} ({share.iloc[row, column]:.1%})".replace("%", " %")
+        hover(ax, (column, row, 1, 1), f"Real {table.index[row]}, predicha {table.columns[column]}: {told}")
     ax.set_yticklabels(table.index, rotation=90, va="center")
     ax.set(xlabel="Clase predicha", ylabel="Clase real", title=title)
     ax.tick_params(length=0)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neumo.figures.style import ACCENT, DOTS, GREY, NORMAL, new_axes, new_grid, spread
-from neumo.words import rate_text
+from neumo.figures.style import ACCENT, DOTS, GREY, NORMAL, hover, new_axes, new_grid, spread
+from neumo.words import cell_text, rate_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +51,10 @@ def lr_curve(
     ax.plot(rates, smoothed, color=NORMAL, linewidth=2.2)
     ax.set(xscale="log", xlim=(rates[0], rates[-1] * 1.6), ylim=(bottom, top))
     ax.set(xlabel="Tasa de aprendizaje (escala logarítmica)", ylabel="Pérdida")
+    edges = np.linspace(0, len(rates), min(len(rates), 24) + 1).astype(int)
+    for first, last in zip(edges[:-1], np.minimum(edges[1:], len(rates) - 1), strict=True):
+        told = f"tasa {rate_text(rates[first])}: pérdida suavizada, {cell_text(smoothed[first])}"
+        hover(ax, (rates[first], bottom, rates[last] - rates[first], top - bottom), told)
     ax.text(0.02, 0.10, "pérdida suavizada", color=NORMAL, fontsize=9, transform=ax.transAxes)
     ax.text(0.02, 0.03, "pérdida de cada lote", color=GREY, fontsize=9, transform=ax.transAxes)
     points = [] if suggestions is None else suggestions.dropna(subset="learning_rate").to_dict("records")

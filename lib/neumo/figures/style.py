@@ -51,6 +51,13 @@ def new_grid(rows: int, columns: int, size: tuple[float, float], **options: Any)
     return plt.subplots(rows, columns, figsize=size, squeeze=False, **options)[1]
 
 
+def hover(ax: "Axes", box: tuple[float, float, float, float], told: str) -> None:
+    """Da a una zona de los ejes (x, y, ancho, alto) un valor que no se dibuja: la página lo dice al pasar por encima."""
+    from matplotlib.patches import Rectangle
+
+    ax.add_artist(Rectangle(box[:2], *box[2:], visible=False, gid=told))
+
+
 def spread(positions: Sequence[float], gap: float) -> np.ndarray:
     """Separa posiciones en [0, 1] al menos `gap`, sin cambiar su orden y moviéndolas poco: sitio para rótulos.
 

@@ -173,11 +173,31 @@ def figure(drawing: Any, id: str, *, caption: str, alt: str) -> Fragment:
     for name in ("figure_", "figure"):
         canvas = getattr(canvas, name, None) or canvas
     kind, data, (width, height) = _encode(canvas)
+    values = _values(canvas, width, height)
     plt.close(canvas)
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     image = f'<img src="{source}" alt="{html.escape(alt)}" width="{width}" height="{height}">'
+    if values:  # con su estilo, para que JupyterLab también lo coloque
+        image = f'<div style="position:relative;width:fit-content;max-width:100%;margin:auto">{image}{values}</div>'
     body = f'<div class="lamina">{image}</div><figcaption>{markdown(caption, escape=True, inline=True)}</figcaption>'
     return Fragment(f'<figure id="{id}" class="figura">{body}</figure>', f"[{id}] {caption}")
+
+
+def _values(canvas: Any, width: int, height: int) -> str:
+    """Capa transparente sobre la figura: el valor de cada zona (`neumo.figures.style.hover`), en su `<title>`."""
+    import matplotlib as mpl
+
+    inches = canvas.get_tightbbox(canvas.canvas.get_renderer()).padded(mpl.rcParams["savefig.pad_inches"])
+    zones = ""
+    for zone in canvas.findobj(lambda artist: artist.get_gid() and not artist.get_visible()):
+        box = zone.get_window_extent().transformed(canvas.dpi_scale_trans.inverted())
+        place = zip(
+            ("x", "y", "width", "height"), (box.x0 - inches.x0, inches.y1 - box.y1, box.width, box.height), strict=True
+        )
+        sides = " ".join(f'{name}="{96 * value:.0f}"' for name, value in place)
+        zones += f"<rect {sides}><title>{html.escape(zone.get_gid())}</title></rect>"
+    style = "position:absolute;inset:0;width:100%;height:100%;fill:transparent"
+    return zones and f'<svg viewBox="0 0 {width} {height}" style="{style}" aria-hidden="true">{zones}</svg>'
 
 
 def _encode(canvas: Any) -> tuple[str, bytes, tuple[int, int]]:

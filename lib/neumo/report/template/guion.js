@@ -73,7 +73,7 @@
     const open = button("Ampliar", enlarge, "ampliar");
     open.setAttribute("aria-label", `Ampliar la ${drawing.querySelector(".rotulo").textContent.toLowerCase().replace(".", "")}`);
     drawing.querySelector("figcaption").append(" ", open);
-    image.addEventListener("click", enlarge);
+    image.parentElement.addEventListener("click", enlarge);
   });
 
   // Tablas: cada cabecera ordena por su columna; a la tercera vuelve el orden de la página.
