@@ -1,5 +1,6 @@
 """La tabla de docs/datos.md: cada orden, tal como está escrita, entiende archivos de la forma de su conjunto."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from PIL import Image
 
 from dicom_example import dicom
+from leaks import leaks
 from neumo.data.manifest import scan
 from neumo.data.phantom import make_phantom
 from neumo.data.sources import locate
@@ -119,8 +122,15 @@ def test_the_written_order_takes_files_of_that_form(tmp_path, monkeypatch, name)
     assert ((table["y"] == 0).sum(), table["y"].sum(), known) == expected
 
 
+MARKUP = "<img src=x onerror=alert(1)>\u202e\"'&#$(id)"
+"""Lo que no debe ejecutarse ni romper nada en un nombre de carpeta, de archivo, de columna o de grupo."""
+
+
 def rsna(folder, source, *, images):
-    """Escribe radiografías sintéticas como RSNA Pneumonia: DICOM sueltos con nombre opaco, y una tabla con una fila por recuadro."""
+    """Escribe radiografías sintéticas como RSNA Pneumonia: DICOM sueltos y una tabla con una fila por recuadro.
+
+    La carpeta, los archivos, una columna y un hospital tienen nombres con los que alguien atacaría la página.
+    """
     inside = folder / "stage_2_train_images"
     inside.mkdir(parents=True)
     rows = []
@@ -128,7 +138,7 @@ def rsna(folder, source, *, images):
     table = scan(source)
     people = table["patient"].astype("category").cat.codes
     for position, (path, y) in enumerate(zip(table["path"], table["y"], strict=True)):
-        name = f"{position:08x}-0000-4000-8000-{position:012x}"
+        name = f"{position:08x}{MARKUP if position % 9 == 0 else ''}"
         header = {
             "PatientID": f"historia-{people[position]}",
             "PatientName": "Apellido^Nombre",
@@ -137,22 +147,51 @@ def rsna(folder, source, *, images):
         with Image.open(source / path) as picture:
             grey = np.asarray(picture.convert("L"))
         (inside / f"{name}.dcm").write_bytes(dicom(grey, bits=8, **header))
-        rows += [{"patientId": name, "x": "", "y": "", "width": "", "height": "", "Target": y}] * (1 + y)
+        row = {"patientId": name, "x": "", "y": "", "width": "", "height": "", "Target": y}
+        rows += [row | {MARKUP: MARKUP if people[position] % 2 else "Norte"}] * (1 + y)
     pd.DataFrame(rows).to_csv(folder / "stage_2_train_labels.csv", index=False)
 
 
 @pytest.mark.slow
-def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows(tmp_path):
-    folder = tmp_path / "rsna"
+def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows_and_runs_nothing(tmp_path, browser):
+    folder = tmp_path / f"rsna {MARKUP}"
     rsna(folder, tmp_path / "origen", images=120)
-    changes = (
-        cells()["RSNA Pneumonia"][1].replace("data_dir=rsna", f"data_dir={folder}")
-        + " explanation.images=6 bootstrap_resamples=200 final_seeds=[0] ablation.seeds=[0] lr_finder.repeats=1"
+    settings = {
+        "data_dir": str(folder),
+        "image_table": {"groups": [MARKUP]},
+        "attempts": {"intento_2": {"learning_rate": 10.0, "epochs": 1}},
+        "explanation": {"images": 6},
+        "bootstrap_resamples": 200,
+        "final_seeds": [0],
+        "ablation": {"image_size": 32, "epochs": 1, "seeds": [0]},
+        "lr_finder": {"steps": 8, "repeats": 1},
+    }
+    profile = tmp_path / "hostil.yaml"
+    profile.write_text(yaml.safe_dump({"extends": str(ROOT / "params" / "prueba.yaml"), **settings}))
+    order = [
+        sys.executable,
+        "-m",
+        "neumo",
+        "report",
+        "--params",
+        profile,
+        "--run",
+        "rsna",
+        "--build",
+        tmp_path / "build",
+    ]
+    changes = cells()["RSNA Pneumonia"][1].replace("data_dir=rsna ", "")
+    done = subprocess.run(
+        [*order, "--set", changes],
+        cwd=ROOT,
+        env=os.environ | {"KAGGLE_KEY": "clave-secreta"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    order = [sys.executable, "-m", "neumo", "report", "--params", "params/prueba.yaml", "--build", tmp_path / "build"]
-    done = subprocess.run([*order, "--set", changes], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    page = BeautifulSoup((tmp_path / "build" / "prueba" / "informe.html").read_text(encoding="utf-8"), "html.parser")
+    run = tmp_path / "build" / "rsna"
+    page = BeautifulSoup((run / "informe.html").read_text(encoding="utf-8"), "html.parser")
     text = " ".join(page.get_text(" ").split())
     for told in (
         "En la tabla y «stage_2_train_images»",
@@ -161,10 +200,29 @@ def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows(tmp
         "Estas imágenes no traen prueba: se aparta una por pacientes",
         "Quién puso la etiqueta, y mirando qué, no consta",
         "DICOM de 8 bits",
+        "<img src=x onerror=alert(1)>",
     ):
         assert told in text, told
     chapters = " ".join(page.select_one("#cap-15").get_text(" ").split())
     assert "consintió" not in chapters
     assert "médicos" not in chapters
-    for secret in ("historia-1", "Apellido", str(tmp_path)):
-        assert secret not in text
+    assert leaks(run, "historia-1", "Apellido", "clave-secreta", str(tmp_path)) == []
+    assert shown_in(browser, run / "informe.html") == []
+
+
+def shown_in(browser, path):
+    """Abre la página con todo desplegado y da lo que no debería pasar: diálogos, errores, imágenes perdidas, atributos de guion."""
+    context = browser.new_context(offline=True)
+    page, troubles = context.new_page(), []
+    page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(fold => { fold.open = true })")
+    troubles += page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.outerHTML)")
+    troubles += page.evaluate(
+        "[...document.querySelectorAll('*')].filter(tag => [...tag.attributes].some(a => a.name.startsWith('on')))"
+        ".map(tag => tag.outerHTML)"
+    )
+    context.close()
+    return troubles

@@ -170,6 +170,7 @@ class Anatomy(_Model):
 
     image_size: int = _field(32, "lado de la imagen, en píxeles", ge=16, le=224)
     epochs: int = _field(10, "épocas del experimento de normalización", ge=1, le=20)
+    rate_epochs: int = _field(5, "épocas con cada tasa", ge=1, le=20)
     high_rates: list[float] = _field([0.03, 0.1, 1.0], "tasas altas que se comparan", min_length=1)
 
 

@@ -406,6 +406,7 @@ def image_generator(
     stored, size = batches.images.shape[1], batches.size
     finish = functools.partial(_finish, augmentation=augmentation, size=size, channels=channels, rescale=rescale)
 
+    @tf.autograph.experimental.do_not_convert  # solo hay `if` de Python: convertirlos cuesta más que trazarlos
     def load(step: tf.Tensor) -> tuple:
         kinds = [tf.uint8, tf.float32, tf.float32, tf.float32]
         # stateful=False deja que varios hilos preparen lotes, también en modo determinista.

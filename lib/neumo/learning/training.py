@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 _NOT_DETERMINING = {"name", "decision"}
 _NOT_COMPILED = _NOT_DETERMINING | {"augmentation", "batch_size", "class_weight", "recompute_batchnorm", "source_scale"}
-_UNSAVED_SECONDS = 5.0  # lo que, como mucho, se pierde al interrumpir, más una época
-_compiled: dict[str, tuple["keras.Model", list]] = {}  # la última red, con el estado inicial de su optimizador
+_UNSAVED_SECONDS = 15.0  # lo que, como mucho, se pierde al interrumpir, más una época
+_compiled: dict[str, tuple["keras.Model", list]] = {}  # las últimas redes, con el estado inicial de su optimizador
+_KEPT = 3  # redes compiladas que se guardan
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def compile_model(model: "keras.Model", experiment: Experiment, *, steps_per_epo
 def new_model(experiment: Experiment, *, steps_per_epoch: int = 1) -> "keras.Model":
     """Construye, con pesos nuevos, la red de `experiment` y la compila.
 
-    Si la última que se compiló solo difiere en los pesos o en una tasa constante, se devuelve esa misma, puesta como nueva:
+    Si una de las últimas que se compilaron solo difiere en los pesos o en una tasa constante, se devuelve esa, puesta como nueva:
     trazar otra vez su paso de entrenamiento cuesta más que varias épocas de un conjunto pequeño, y daría lo mismo.
     """
     from neumo.learning import networks
@@ -138,7 +139,8 @@ def new_model(experiment: Experiment, *, steps_per_epoch: int = 1) -> "keras.Mod
     described |= {"learning_rate": None, "epochs": None} if constant else {"steps": steps_per_epoch}
     key = json.dumps(described, sort_keys=True)
     if key not in _compiled:
-        _compiled.clear()
+        while len(_compiled) >= _KEPT:
+            _compiled.pop(next(iter(_compiled)))
         compile_model(fresh, experiment, steps_per_epoch=steps_per_epoch)
         _compiled[key] = fresh, [variable.numpy() for variable in fresh.optimizer.variables]
         return fresh
@@ -213,7 +215,7 @@ def _fit(folder: Path, experiment: Experiment, train_set: "ImageSet", val_set: "
     if (folder / "history.json").is_file():  # se interrumpió al retirar los puntos de control
         _retire_checkpoints(folder)
         return
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     set_seed(seed)
     history, model = _resumed(folder)
     steps = -(-len(train_set) // experiment.batch_size)
@@ -323,19 +325,27 @@ def recompute_batchnorm(model: "keras.Model", batches: Iterable) -> None:
 
     Notes
     -----
-    El promedio acumulado sale de la propia capa con inercia i / (i + 1) en el lote i. Método: Izmailov et al. 2018
-    (SWA), sección 3.2.
+    Con inercia 0, la media móvil de una capa es la del último lote. Método: Izmailov et al. 2018 (SWA), sección 3.2.
     """
     import keras
+    import tensorflow as tf
 
     from neumo.learning.networks import leaf_layers
 
     layers = [layer for layer in leaf_layers(model) if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
-    for index, (images, _) in enumerate(batches):
-        for layer in layers:
-            layer.momentum = index / (index + 1)
-        model(images, training=True)
+    for layer in layers:
+        layer.momentum = 0.0
+    pass_on = tf.function(lambda images: model(images, training=True), reduce_retracing=True)
+    statistics = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
+    sums = [np.zeros(variable.shape) for variable in statistics]
+    count = 0
+    for images, _ in batches:
+        pass_on(images)
+        sums = [total + variable.numpy() for total, variable in zip(sums, statistics, strict=True)]
+        count += 1
+    for variable, total in zip(statistics, sums, strict=True):
+        variable.assign(total / count)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
 

@@ -23,6 +23,7 @@ from neumo.report.nursery import Nursery
 from neumo.run import Run, inherited_parameters, private_folder, versions
 
 _TEMPLATE = Path(__file__).with_name("template")
+_MANY = 6  # con más capítulos por hacer, se espera al vivero
 
 
 def executed_path(chapter: Chapter, run: Run) -> Path:
@@ -150,7 +151,8 @@ def tasks(chapters: list[Chapter], run: Run, failures: list[str], nursery: Nurse
     nursery : Nursery
         De donde salen los procesos.
     """
-    for chapter in chapters:
+    # Antes lo que otros esperan; el capítulo que tiene un adelanto, después de los demás.
+    for chapter in sorted(chapters, key=lambda chapter: (not chapter.writes, "ablation" in chapter.writes)):
         if "ablation" in chapter.writes and _has_idle_cores(run):
             yield {
                 "name": f"{chapter.number}_adelanto",
@@ -198,7 +200,7 @@ def _loader(planned: list[dict], run: Run, reporter: type) -> Any:
                 "dep_file": str(private_folder(run.folder) / "graph.db"),
                 "backend": "sqlite3",
                 "reporter": reporter,
-                "num_process": 3 if _has_idle_cores(run) else 2,
+                "num_process": 4 if _has_idle_cores(run) else 2,
                 "par_type": "thread",
             }
 
@@ -253,6 +255,8 @@ def build(run: Run, *, until: str | None = None) -> Path:
             progress_shown(run.folder / "progress.log"),
             Nursery(lambda folder: own_environment(folder) | thread_limits(run.params.threads)) as nursery,
         ):
+            if sum(not executed_path(chapter, run).is_file() for chapter in wanted) > _MANY:
+                nursery.open()
             for told in prepare(run).notes:
                 print(told)
             announce_duration(run, wanted)

@@ -1,12 +1,15 @@
 """Un proceso que ya importó lo que importan los capítulos y del que salen, bifurcándose, los que los ejecutan.
 
-Importar Keras y lo demás cuesta varios segundos de procesador; así se paga una vez por informe y no una por capítulo. Hasta
-que está listo, o donde no se puede (solo Linux bifurca sin riesgo), cada capítulo arranca por su cuenta: da lo mismo.
+Importar Keras y lo demás cuesta varios segundos de procesador; así se paga una vez por informe y no una por capítulo. Si
+no está listo y no vale la pena esperarlo, o donde no se puede (solo Linux bifurca sin riesgo), cada capítulo arranca por su
+cuenta: da lo mismo.
 """
 
+import atexit
 import contextlib
 import ctypes
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -22,7 +25,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-_PRELOADED = ("keras", "seaborn", "sklearn.linear_model", "sklearn.metrics", "PIL.Image", "ipykernel.kernelapp")
+_PRELOADED = (
+    "keras",
+    "seaborn",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "PIL.Image",
+    "ipykernel.kernelapp",
+    "nbconvert.filters.markdown_mistune",  # solo él, unos 3 s: jsonschema compila al importarse 39 gramáticas
+    "latex2mathml.converter",
+    "matplotlib.backends.backend_svg",
+)
 _LONGEST = 2**17  # bytes de una petición: sus argumentos y su entorno
 _READY = b"listo"
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG de prctl(2)
@@ -69,7 +82,7 @@ class Forked:
 
 
 class Nursery:
-    """El vivero de un informe: se abre con la primera petición y se cierra al salir del bloque `with`.
+    """El vivero de un informe: se abre con `open` o con la primera petición, y se cierra al salir del bloque `with`.
 
     Parameters
     ----------
@@ -82,6 +95,7 @@ class Nursery:
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
         self._ready = False
+        self._awaited = False
         self._opened = contextlib.ExitStack()
 
     def __enter__(self) -> "Nursery":
@@ -89,6 +103,13 @@ class Nursery:
 
     def __exit__(self, *_: Any) -> None:
         self._opened.close()
+
+    def open(self) -> None:
+        """Abre el vivero ya, y hace que la primera petición lo espere: conviene cuando hay muchos capítulos por delante."""
+        with self._lock:
+            if self._channel is None and sys.platform == "linux":
+                self._open()
+            self._awaited = True
 
     def fork(self, argv: list[str], *, env: dict[str, str], cwd: str | Path, log: Path) -> Forked | None:
         """Arranca `python argv…` en un proceso bifurcado, o devuelve None si aún no se puede.
@@ -143,7 +164,8 @@ class Nursery:
 
     def _listening(self) -> socket.socket | None:
         """Devuelve el canal, si al otro lado ya está todo importado."""
-        if not self._ready and self._channel and select.select([self._channel], [], [], 0)[0]:
+        patience = None if self._awaited else 0
+        if not self._ready and self._channel and select.select([self._channel], [], [], patience)[0]:
             self._ready = self._channel.recv(32) == _READY
         return self._channel if self._ready else None
 
@@ -156,6 +178,8 @@ def _serve(channel: socket.socket) -> None:
     fcntl.fcntl(channel, fcntl.F_SETFL, flags | os.O_ASYNC)
     for name in _PRELOADED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # nadie vuelve a recorrer lo importado, que los bifurcados comparten
     fcntl.fcntl(channel, fcntl.F_SETFL, flags)
     if len(os.listdir("/proc/self/task")) > 1:
         return  # bifurcar un proceso con varios hilos puede dejar cerrojos que nadie abrirá
@@ -184,12 +208,20 @@ def _become(request: dict[str, Any], log: int, alive: int) -> None:
     os.environ.clear()
     os.environ.update(request["env"], JPY_PARENT_PID=str(os.getppid()))
     os.chdir(request["cwd"])
+    atexit.register(_leave)
     option, what, *rest = request["argv"]
     sys.argv = ["-c" if option == "-c" else what, *rest]
     if option == "-c":
         exec(what, {"__name__": "__main__"})
     else:
         runpy.run_module(what, run_name="__main__", alter_sys=True)
+
+
+def _leave() -> None:
+    """Termina sin deshacer el intérprete: liberar uno a uno los objetos heredados cuesta 2.5 s de procesador."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

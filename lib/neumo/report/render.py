@@ -21,6 +21,7 @@ from neumo.words import cell_text
 TITLE = "Clasificación de imágenes médicas con redes neuronales convolucionales"
 TEMPLATE = Path(__file__).parent / "template"
 KINDS = {"fig": "figura", "tab": "tabla", "sec": "sección", "cap": "capítulo"}
+_CODE = "\ue000"  # rodea el número de un código que está fuera del árbol
 NO_PROSE = ["a", "code", "pre", "h2", "h3", "h4", "h5", "h6", "figure", "table", "math", "summary", "label", "dl"]  # fmt: skip
 
 
@@ -46,23 +47,35 @@ def render(notebooks: list[Path], output: Path, *, meta: Mapping[str, Any]) -> P
     from bs4.formatter import EntitySubstitution, HTMLFormatter
 
     paths = sorted(notebooks, key=lambda path: path.name)
-    soup = _export([cell for path in paths for cell in page_cells(path)], meta)
+    codes: list[str] = []
+    soup = _export([cell for path in paths for cell in page_cells(path)], meta, codes)
     for step in (_headings, _references, _citations, _footnotes, _glossary, _contents, _links, _tables, _frames):
         step(soup)
     html5 = HTMLFormatter(EntitySubstitution.substitute_xml, void_element_close_prefix="")
-    write_atomically(output, soup.decode(formatter=html5).encode())
+    page = re.sub(f"{_CODE}(\\d+){_CODE}", lambda mark: codes[int(mark[1])], soup.decode(formatter=html5))
+    write_atomically(output, page.encode())
     return output
 
 
-def _export(cells: list, meta: Mapping[str, Any]) -> Any:
-    """Una exportación de nbconvert con la plantilla del informe, como árbol que se puede numerar."""
+def _export(cells: list, meta: Mapping[str, Any], codes: list[str]) -> Any:
+    """Una exportación de nbconvert con la plantilla del informe, como árbol que se puede numerar.
+
+    El código coloreado, dos tercios de las etiquetas, va a `codes` y deja en el árbol una marca.
+    """
     import nbformat
     from nbconvert import HTMLExporter
+    from nbconvert.filters import Highlight2HTML
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    colour = Highlight2HTML(pygments_lexer="python")
+
+    def highlight(source: str, **options: Any) -> str:
+        codes.append(colour(source, **options).replace("<pre>", '<pre tabindex="0">'))
+        return f"{_CODE}{len(codes) - 1}{_CODE}"
 
     bases = [str(TEMPLATE.parent)]
     exporter = HTMLExporter(template_name=TEMPLATE.name, extra_template_basedirs=bases, language_code="es")
-    exporter.register_filter("markdown_report", markdown)
+    exporter.filters = {"markdown_report": markdown, "highlight_code": highlight}
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     script = (TEMPLATE / "guion.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -51,7 +51,7 @@ def fresh_model(experiment: "Experiment", seed: int) -> "keras.Model":
 
     from neumo.learning import training
 
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     training.set_seed(seed)
     return training.new_model(experiment.model_copy(update={"schedule": "constant", "warmup_epochs": 0.0}))
 
