@@ -12,7 +12,8 @@ def leaks(run, *planted):
     """Pares (archivo, secreto) que no deberían salir de aquí: lo plantado, el equipo, la casa y la carpeta del proyecto."""
     root = Path(__file__).parents[1]
     places = [root, Path.home() / ".", tempfile.gettempdir(), f"{getpass.getuser()}@"]
-    secrets = [*planted, platform.node(), *map(str, places)]
+    host = platform.node()
+    secrets = [*planted, *map(str, places), *([host] if len(host) > 4 else [])]  # uno más corto sale al azar en base64
     files = [path for path in run.rglob("*") if path.is_file() and path.relative_to(run).parts[0] != "logs"]
     assert any(path.suffix == ".ipynb" for path in files)
     return [(path.name, secret) for path in files for secret in secrets if secret.encode() in _content(path)]

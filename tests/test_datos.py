@@ -164,7 +164,7 @@ def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows_and
         "bootstrap_resamples": 200,
         "final_seeds": [0],
         "ablation": {"image_size": 32, "epochs": 1, "seeds": [0]},
-        "lr_finder": {"steps": 8, "repeats": 1},
+        "lr_finder": {"steps": 20, "repeats": 1},
     }
     profile = tmp_path / "hostil.yaml"
     profile.write_text(yaml.safe_dump({"extends": str(ROOT / "params" / "prueba.yaml"), **settings}))

@@ -128,11 +128,17 @@ def _hide_places(notebook: Path, run: Run) -> None:
     places |= {
         place: Path(place).name for place in (run.params.data_dir, read_places(run.folder).get("images")) if place
     }
-    written = {json.dumps(str(place), ensure_ascii=False)[1:-1]: name for place, name in places.items()}
+    written = {_escaped(str(place)): _escaped(name) for place, name in places.items()}
+    written |= {_escaped(place): _escaped(name) for place, name in written.items()}  # dentro del texto de una celda
     longest = "|".join(re.escape(place) for place in sorted(written, key=len, reverse=True) if place != "/")
     text = notebook.read_text(encoding="utf-8")
     text = re.sub(rf"(?<!\w)({longest})(?![\w-])", lambda found: written[found[1]], text)
     notebook.write_text(text, encoding="utf-8")
+
+
+def _escaped(text: str) -> str:
+    """Como se escribe `text` dentro de una cadena de JSON."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _failing_cell(notebook: Path) -> str:
