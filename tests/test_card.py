@@ -71,7 +71,9 @@ def test_the_card_says_what_it_must(predictions):
 def test_the_groups_of_a_table_are_in_the_card_and_in_claim_36(predictions):
     text = card_text(predictions, by_sex="mujer", by_Centro="a|b")
     assert "No se conocen edad, sexo, gravedad ni aparato" in card_text(predictions)
-    assert "son la clase, sexo, Centro, y la etiología. No se conocen edad, gravedad ni aparato" in text
+    assert "de cada imagen: la clase, sexo, Centro y la etiología. No se conocen edad, gravedad ni aparato" in text
+    unknown = predictions.assign(subtype="PNEUMONIA")
+    assert "de cada imagen: la clase. No se conocen edad" in card_text(unknown)
     assert "| sexo: mujer (sensibilidad) |" in text
     assert "| Centro: a\\|b (especificidad) |" in text
     row = card.claim_table(references.claim(), origin="cited", described=True).splitlines()[37]

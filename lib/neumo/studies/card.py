@@ -26,17 +26,20 @@ _TESTS = {
 _CITED = {
     "ethics": "Procedencia y licencia de las imágenes: {citation}. Nadie consintió en particular este uso.",
     "label": "La etiqueta es la lectura de la imagen por médicos, no un cultivo ni la evolución del paciente.",
+    "people": "Adultos y adolescentes",
     "recipe": "Los ingredientes de la red mejorada se encontraron mirando la prueba oficial de Kaggle: sobre ella, su cifra "
     "puede ser algo optimista.",
 }
 _UNKNOWN = {
     "ethics": "Procedencia y licencia de las imágenes: sin indicar. Quien las use debe saber de dónde salen y con qué permiso.",
     "label": "Quién puso la etiqueta, y mirando qué, no consta en las imágenes: conviene averiguarlo antes de creer una cifra.",
+    "people": "Personas de otra edad o de otro lugar que las de estas imágenes",
     "recipe": "La receta de la red mejorada se eligió con las radiografías del conjunto de Kaggle; para estas puede no ser la mejor.",
 }
 _SYNTHETIC = {
     "ethics": "Las imágenes las dibuja un programa: no son de nadie, y no había a quién pedir permiso.",
     "label": "La etiqueta es exacta, porque quien dibuja la lesión sabe que está; ninguna etiqueta real lo es.",
+    "people": "Personas",
     "recipe": "Los valores por omisión se eligieron con radiografías de este mismo programa: sobre ellas, las cifras son "
     "optimistas.",
 }
@@ -115,12 +118,15 @@ def partitions(table: "pd.DataFrame") -> str:
 def factors(table: "pd.DataFrame") -> str:
     """Dice qué se sabe de cada imagen además de su clase, y qué no."""
     told = [HEADERS.get(name, name.removeprefix("by_")) for name in table if name.startswith("by_")]
-    known = ", ".join(["la clase", *told]) + (", y la etiología" if told else " y la etiología")
+    names = ["la clase", *told]
+    if table["subtype"].isin(["bacteria", "virus"]).any():
+        names.append("la etiología")
+    known = " y ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     hidden = [word for word in ("edad", "sexo", "gravedad") if word not in told]
     known = _MARKS.sub(r"\\\g<0>", known)
     return (
-        f"Los grupos que los datos dejan ver son {known}. No se conocen {', '.join(hidden)} ni aparato de cada imagen, así "
-        "que no se puede saber si el acierto es igual para todos."
+        f"Lo que los datos dejan ver de cada imagen: {known}. No se conocen {', '.join(hidden)} ni aparato: "
+        "no se puede saber si el acierto es igual para todos."
     )
 
 
