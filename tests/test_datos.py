@@ -203,6 +203,8 @@ def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows_and
         "<img src=x onerror=alert(1)>",
     ):
         assert told in text, told
+    shown = [cell.get_text() for cell in page.select("td, .prosa, figcaption")]
+    assert not [cell for cell in shown if re.search(r"\b(nan|NaN|None|inf)\b", cell)]
     chapters = " ".join(page.select_one("#cap-15").get_text(" ").split())
     assert "consintió" not in chapters
     assert "médicos" not in chapters
