@@ -13,7 +13,7 @@ def leaks(run, *planted):
     root = Path(__file__).parents[1]
     places = [root, Path.home() / ".", tempfile.gettempdir(), f"{getpass.getuser()}@"]
     host = platform.node()
-    secrets = [*planted, *map(str, places), *([host] if len(host) > 4 else [])]  # uno más corto sale al azar en base64
+    secrets = [*planted, *map(str, places), *([host] if len(host) > 3 else [])]  # uno más corto sale al azar en base64
     files = [path for path in run.rglob("*") if path.is_file() and path.relative_to(run).parts[0] != "logs"]
     assert any(path.suffix == ".ipynb" for path in files)
     return [(path.name, secret) for path in files for secret in secrets if secret.encode() in _content(path)]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 
 from neumo.__main__ import main
 from neumo.cache import decode_table, encode_table
@@ -124,8 +125,10 @@ def test_the_metrics_take_the_model_that_decides_best(copies, run, tmp_path):
     worse, diverged = table.assign(model="otro", logit=-table["logit"]), table.assign(model="divergido", logit=np.nan)
     (tmp_path / "predictions_final.csv").write_bytes(encode_table(pd.concat([diverged, worse, table, other])))
     names = {}
-    for cell in code_cells(copies / "docente" / "metricas.ipynb", Run(tmp_path, Params()))[:4]:
+    for cell in code_cells(copies / "docente" / "metricas.ipynb", Run(tmp_path, Params())):
         exec(cell.source, names)
+        if cell.id == "abrir":
+            break
     expected = exercises.open_case(tmp_path)
     assert names["logit"].mean() == pytest.approx(expected["logit"].mean())
     assert names["y"].tolist() == expected["y_true"].tolist()
@@ -224,14 +227,11 @@ def test_the_package_of_a_class_is_solved_as_a_student_would(run, tmp_path, monk
     names = {path.relative_to(tmp_path / "aula").as_posix() for path in (tmp_path / "aula").rglob("*.*")}
     assert {"rubrica.md", "LEAME.md", "ejecucion/predictions_final.csv", "docente/metricas.html"} <= names
     assert {"otter/metricas.ipynb", "nbgrader/source/metricas/metricas.ipynb"} <= names
-    for name in (
-        Path(name).stem for name in some[:3]
-    ):  # cada solución se ejecutó, y todas sus comprobaciones acertaron
-        page = (tmp_path / "aula" / "docente" / f"{name}.html").read_text(encoding="utf-8")
-        cells = nbformat.read(SOURCE / f"{name}.ipynb", as_version=4).cells
-        assert page.count(": correcto.") + page.count("</strong>: correcto.") >= sum(
-            "check" in tagged(c) for c in cells
-        )
+    for name in some[:3]:  # cada solución se ejecutó, y todas sus comprobaciones acertaron
+        page = (tmp_path / "aula" / "docente" / name).with_suffix(".html").read_text(encoding="utf-8")
+        cells = nbformat.read(SOURCE / name, as_version=4).cells
+        shown = [output.get_text() for output in BeautifulSoup(page, "html.parser").select(".output_subarea")]
+        assert sum(": correcto." in text for text in shown) == sum("check" in tagged(cell) for cell in cells)
         assert str(run.folder) not in page
     monkeypatch.chdir(tmp_path)
     cells = nbformat.read(tmp_path / "aula" / "alumno" / "metricas.ipynb", as_version=4).cells

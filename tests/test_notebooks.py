@@ -18,6 +18,7 @@ from neumo.run import ARTEFACTS
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXERCISES = sorted((ROOT / "docs/ejercicios").glob("*.ipynb"))
 TAGS = {"parameters", "explorador"}
 
 COMPARISON = ROOT / "lib/neumo/sweep/comparacion.ipynb"
@@ -44,7 +45,7 @@ def test_is_clean(path):
     assert path.stat().st_size < 48_000
 
 
-@pytest.mark.parametrize("path", [*NOTEBOOKS, COMPARISON], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*NOTEBOOKS, COMPARISON, *EXERCISES], ids=lambda path: path.stem)
 def test_cells_are_short(path):
     """La celda de parámetros no cuenta: la escribe `make params` y tiene una línea por valor."""
     cells = [c for c in _code(nbformat.read(path, as_version=4)) if "parameters" not in c.metadata.get("tags", [])]

@@ -139,7 +139,7 @@ def new_model(experiment: Experiment, *, steps_per_epoch: int = 1) -> "keras.Mod
     described |= {"learning_rate": None, "epochs": None} if constant else {"steps": steps_per_epoch}
     key = json.dumps(described, sort_keys=True)
     if key not in _compiled:
-        while len(_compiled) >= _KEPT:
+        if len(_compiled) == _KEPT:
             _compiled.pop(next(iter(_compiled)))
         compile_model(fresh, experiment, steps_per_epoch=steps_per_epoch)
         _compiled[key] = fresh, [variable.numpy() for variable in fresh.optimizer.variables]
@@ -338,14 +338,12 @@ def recompute_batchnorm(model: "keras.Model", batches: Iterable) -> None:
         layer.momentum = 0.0
     pass_on = tf.function(lambda images: model(images, training=True), reduce_retracing=True)
     statistics = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
-    sums = [np.zeros(variable.shape) for variable in statistics]
-    count = 0
+    seen = []
     for images, _ in batches:
         pass_on(images)
-        sums = [total + variable.numpy() for total, variable in zip(sums, statistics, strict=True)]
-        count += 1
-    for variable, total in zip(statistics, sums, strict=True):
-        variable.assign(total / count)
+        seen.append([variable.numpy() for variable in statistics])
+    for variable, values in zip(statistics, zip(*seen, strict=True), strict=True):
+        variable.assign(np.mean(values, axis=0, dtype=np.float64))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
 

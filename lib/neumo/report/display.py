@@ -187,9 +187,12 @@ def _values(canvas: Any, width: int, height: int) -> str:
     """Capa transparente sobre la figura: el valor de cada zona (`neumo.figures.style.hover`), en su `<title>`."""
     import matplotlib as mpl
 
+    found = canvas.findobj(lambda artist: artist.get_gid() and not artist.get_visible())
+    if not found:
+        return ""
     inches = canvas.get_tightbbox(canvas.canvas.get_renderer()).padded(mpl.rcParams["savefig.pad_inches"])
     zones = ""
-    for zone in canvas.findobj(lambda artist: artist.get_gid() and not artist.get_visible()):
+    for zone in found:
         box = zone.get_window_extent().transformed(canvas.dpi_scale_trans.inverted())
         place = zip(
             ("x", "y", "width", "height"), (box.x0 - inches.x0, inches.y1 - box.y1, box.width, box.height), strict=True
@@ -197,7 +200,7 @@ def _values(canvas: Any, width: int, height: int) -> str:
         sides = " ".join(f'{name}="{96 * value:.0f}"' for name, value in place)
         zones += f"<rect {sides}><title>{html.escape(zone.get_gid())}</title></rect>"
     style = "position:absolute;inset:0;width:100%;height:100%;fill:transparent"
-    return zones and f'<svg viewBox="0 0 {width} {height}" style="{style}" aria-hidden="true">{zones}</svg>'
+    return f'<svg viewBox="0 0 {width} {height}" style="{style}" aria-hidden="true">{zones}</svg>'
 
 
 def _encode(canvas: Any) -> tuple[str, bytes, tuple[int, int]]:

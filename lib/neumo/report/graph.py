@@ -151,8 +151,7 @@ def tasks(chapters: list[Chapter], run: Run, failures: list[str], nursery: Nurse
     nursery : Nursery
         De donde salen los procesos.
     """
-    # Antes lo que otros esperan; el capítulo que tiene un adelanto, después de los demás.
-    for chapter in sorted(chapters, key=lambda chapter: (not chapter.writes, "ablation" in chapter.writes)):
+    for chapter in chapters:
         if "ablation" in chapter.writes and _has_idle_cores(run):
             yield {
                 "name": f"{chapter.number}_adelanto",

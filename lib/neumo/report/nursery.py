@@ -107,9 +107,8 @@ class Nursery:
     def open(self) -> None:
         """Abre el vivero ya, y hace que la primera petición lo espere: conviene cuando hay muchos capítulos por delante."""
         with self._lock:
-            if self._channel is None and sys.platform == "linux":
-                self._open()
             self._awaited = True
+            self._open()
 
     def fork(self, argv: list[str], *, env: dict[str, str], cwd: str | Path, log: Path) -> Forked | None:
         """Arranca `python argv…` en un proceso bifurcado, o devuelve None si aún no se puede.
@@ -127,8 +126,7 @@ class Nursery:
         """
         request = json.dumps({"argv": argv, "env": env, "cwd": str(cwd)}).encode()
         with self._lock:
-            if self._channel is None and sys.platform == "linux":
-                self._open()
+            self._open()
             channel = self._listening()
             if channel is None or len(request) > _LONGEST:
                 return None
@@ -144,6 +142,9 @@ class Nursery:
                 os.close(theirs)
 
     def _open(self) -> None:
+        """Lanza el proceso, si no lo estaba ya y aquí se puede."""
+        if self._channel or sys.platform != "linux":
+            return
         private = tempfile.TemporaryDirectory(prefix="neumo-", ignore_cleanup_errors=True)
         folder = Path(self._opened.enter_context(private))
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -47,8 +47,7 @@ def render(notebooks: list[Path], output: Path, *, meta: Mapping[str, Any]) -> P
     from bs4.formatter import EntitySubstitution, HTMLFormatter
 
     paths = sorted(notebooks, key=lambda path: path.name)
-    codes: list[str] = []
-    soup = _export([cell for path in paths for cell in page_cells(path)], meta, codes)
+    soup, codes = _export([cell for path in paths for cell in page_cells(path)], meta)
     for step in (_headings, _references, _citations, _footnotes, _glossary, _contents, _links, _tables, _frames):
         step(soup)
     html5 = HTMLFormatter(EntitySubstitution.substitute_xml, void_element_close_prefix="")
@@ -57,16 +56,17 @@ def render(notebooks: list[Path], output: Path, *, meta: Mapping[str, Any]) -> P
     return output
 
 
-def _export(cells: list, meta: Mapping[str, Any], codes: list[str]) -> Any:
-    """Una exportación de nbconvert con la plantilla del informe, como árbol que se puede numerar.
+def _export(cells: list, meta: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """Una exportación de nbconvert con la plantilla del informe: el árbol que se puede numerar y, aparte, los códigos.
 
-    El código coloreado, dos tercios de las etiquetas, va a `codes` y deja en el árbol una marca.
+    El código coloreado son dos tercios de las etiquetas: en el árbol deja una marca con su número.
     """
     import nbformat
     from nbconvert import HTMLExporter
     from nbconvert.filters import Highlight2HTML
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
+    codes: list[str] = []
     colour = Highlight2HTML(pygments_lexer="python")
 
     def highlight(source: str, **options: Any) -> str:
@@ -87,7 +87,7 @@ def _export(cells: list, meta: Mapping[str, Any], codes: list[str]) -> Any:
     neumo["short"] = [neumo["chapters"][number] for number in opening["short"] if number in neumo["chapters"]]
     neumo["writers"] = {name: writer for name, (_, writer) in ARTEFACTS.items() if writer in neumo["chapters"]}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
-    return _html(exporter.from_notebook_node(notebook, resources={"neumo": neumo})[0])
+    return _html(exporter.from_notebook_node(notebook, resources={"neumo": neumo})[0]), codes
 
 
 def _html(code: str) -> Any:

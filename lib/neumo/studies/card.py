@@ -121,7 +121,7 @@ def factors(table: "pd.DataFrame") -> str:
     names = ["la clase", *told]
     if table["subtype"].isin(["bacteria", "virus"]).any():
         names.append("la etiología")
-    known = " y ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    known = ", ".join(names[:-1]) + " y " + names[-1] if len(names) > 1 else names[0]
     hidden = [word for word in ("edad", "sexo", "gravedad") if word not in told]
     known = _MARKS.sub(r"\\\g<0>", known)
     return (
