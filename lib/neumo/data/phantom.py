@@ -50,23 +50,35 @@ class Patient:
 
 def _ellipsoid(x: Any, y: Any, centre: tuple, axes: tuple, *, tilt: float = 0.0, power: float = 2.0) -> np.ndarray:
     """Longitud de los rayos dentro de un elipsoide de semiejes (a, b, fondo), girado `tilt` radianes en el plano."""
-    dx, dy = x - centre[0], y - centre[1]
-    u = np.abs(dx * np.cos(tilt) + dy * np.sin(tilt)) / axes[0]
-    v = np.abs(dy * np.cos(tilt) - dx * np.sin(tilt)) / axes[1]
-    return 2 * axes[2] * np.sqrt(np.clip(1 - u**power - v**power, 0, None))
+    cos, sin = np.cos(tilt), np.sin(tilt)
+    wide, high = (abs(axes[0] * near) + abs(axes[1] * far) for near, far in ((cos, sin), (sin, cos)))
+    # Fuera de su caja la longitud es cero: no se calcula.
+    columns = _window(_bounds(x, axis=1), centre[0] - wide, centre[0] + wide)
+    rows = _window(_bounds(y, axis=0), centre[1] - high, centre[1] + high)
+    dx, dy = x[:, columns] - centre[0], y[rows, columns] - centre[1]
+    u = np.abs(dx * cos + dy * sin) / axes[0]
+    v = np.abs(dy * cos - dx * sin) / axes[1]
+    inside = 2 * axes[2] * np.sqrt(np.maximum(1 - u**power - v**power, 0))
+    length = np.zeros(np.broadcast(x, y).shape, inside.dtype)
+    length[rows, columns] = inside
+    return length
 
 
 def _tube(distance: np.ndarray, radius: Any, *, hollow: float = 0.0) -> np.ndarray:
     """Longitud de los rayos dentro de un tubo cuyo eje pasa a `distance`; `hollow` es la fracción hueca del radio."""
-    outer = np.sqrt(np.clip(radius**2 - distance**2, 0, None))
-    inner = np.sqrt(np.clip((hollow * radius) ** 2 - distance**2, 0, None)) if hollow else 0.0
-    return 2 * (outer - inner)
+    square = distance**2
+    outer = np.sqrt(np.maximum(radius**2 - square, 0))
+    return 2 * (outer - np.sqrt(np.maximum((hollow * radius) ** 2 - square, 0)) if hollow else outer)
 
 
-def _window(values: np.ndarray, low: float, high: float, *, axis: int) -> slice:
-    """Tramo de filas (0) o columnas (1) en el que `values` puede estar entre `low` y `high`."""
-    near = (values.min(axis=1 - axis) <= high) & (values.max(axis=1 - axis) >= low)
-    places = np.flatnonzero(near)
+def _bounds(values: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lo menos y lo más que vale cada fila (0) o cada columna (1)."""
+    return values.min(axis=1 - axis), values.max(axis=1 - axis)
+
+
+def _window(bounds: tuple[np.ndarray, np.ndarray], low: float, high: float) -> slice:
+    """Tramo de filas o columnas, por sus `_bounds`, en el que los valores pueden estar entre `low` y `high`."""
+    places = np.flatnonzero((bounds[0] <= high) & (bounds[1] >= low))
     return slice(places[0], places[-1] + 1) if len(places) else slice(0, 0)
 
 
@@ -74,6 +86,7 @@ def _add_tube(
     total: np.ndarray,
     x: np.ndarray,
     y: np.ndarray,
+    height: tuple[np.ndarray, np.ndarray],
     curve: np.ndarray,
     inside: np.ndarray,
     radius: Any,
@@ -81,11 +94,14 @@ def _add_tube(
     density: float,
     hollow: float,
 ) -> None:
-    """Suma a `total` un tubo que sigue la curva y(x) en el tramo `inside`; solo mira las filas que alcanza."""
+    """Suma a `total` un tubo que sigue la curva y(x) en el tramo `inside`; solo mira las filas que alcanza.
+
+    `height` son los `_bounds` de las filas de `y`.
+    """
     slope = np.gradient(curve, x[0, 1] - x[0, 0], axis=1)
     stretch = np.sqrt(1 + slope**2)
     slack = np.max(radius) * stretch.max()
-    rows = _window(y, curve.min() - slack, curve.max() + slack, axis=0)
+    rows = _window(height, curve.min() - slack, curve.max() + slack)
     distance = np.where(inside, (y[rows] - curve) / stretch, np.float32(9))
     total[rows] += density * _tube(distance, radius, hollow=hollow)
 
@@ -105,8 +121,8 @@ def _bones(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray
     bone = 0.75 * _tube(x, 0.085) * vertebra
     pitch, sag, thick = rng.normal(0.168, 0.006), rng.normal(0.20, 0.04), rng.normal(0.033, 0.003)
     for side in (-1.0, 1.0):
-        half = _window(side * x, 0.0, np.inf, axis=1)
-        lateral, grid = side * x[:, half], (bone[:, half], x[:, half], y[:, half])
+        half = _window(_bounds(side * x, axis=1), 0.0, np.inf)
+        lateral, grid = side * x[:, half], (bone[:, half], x[:, half], y[:, half], _bounds(y[:, half], axis=0))
         for rib in range(10):
             start = -0.92 + pitch * rib
             wall = 0.97 * np.sqrt(max(1 - ((start - 0.25) / 1.45) ** 2, 0.1))
@@ -126,16 +142,17 @@ def _vessels(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarr
     """Camino por los vasos pulmonares: ramas que salen de cada hilio y se afinan."""
     total = np.zeros(np.broadcast(x, y).shape, np.float32)
     calibre = np.exp(rng.normal(0, 0.25))
-    path = np.linspace(0, 1, 17)
+    path, height = np.linspace(0, 1, 17), _bounds(y, axis=0)
     for side in (-1.0, 1.0):
+        width = _bounds(side * x, axis=1)
         angles = np.linspace(-1.15, 1.35, 13) + rng.normal(0, 0.09, 13)
         for angle in angles.tolist():
             cos, sin, bend, reach = np.cos(angle), np.sin(angle), rng.normal(0, 0.18), rng.uniform(0.5, 0.9)
             thick, s = calibre * rng.uniform(0.020, 0.030), path * reach
             # Solo se mira la caja de la rama, con su grueso y un margen por ser curva.
             across, down = s * cos - bend * s**2 * sin + 0.17, s * sin + bend * s**2 * cos - 0.02
-            columns = _window(side * x, across.min() - 0.06, across.max() + 0.06, axis=1)
-            rows = _window(y, down.min() - 0.06, down.max() + 0.06, axis=0)
+            columns = _window(width, across.min() - 0.06, across.max() + 0.06)
+            rows = _window(height, down.min() - 0.06, down.max() + 0.06)
             dx, dy = side * x[:, columns] - 0.17, y[rows, columns] + 0.02
             ahead = dx * cos + dy * sin
             aside = dy * cos - dx * sin - bend * ahead**2

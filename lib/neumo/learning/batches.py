@@ -414,8 +414,12 @@ def image_generator(
         images = finish(tf.ensure_shape(images, (None, stored, stored, 1)), uniform, matrices)
         return tf.ensure_shape(images, (None, size, size, channels)), tf.ensure_shape(labels, (None, 1))
 
+    # Los hilos y los lotes que se preparan son fijos: no hay nada que TensorFlow deba ajustar mientras, y el hilo con que
+    # lo haría puede tardar segundos en enterarse de que se acabó.
+    options = tf.data.Options()
+    options.autotune.enabled = False
     steps = tf.data.Dataset.range(first_epoch * batches.steps, (first_epoch + epochs) * batches.steps)
-    return steps.map(load, num_parallel_calls=2, deterministic=True).prefetch(2)
+    return steps.map(load, num_parallel_calls=2, deterministic=True).prefetch(2).with_options(options)
 
 
 def train_generator(

@@ -1,6 +1,7 @@
 """El único camino para predecir: cargar una red, sus logits, la media de las semillas y la probabilidad calibrada."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from neumo.run import Run
 
 
-BLOCK = 128
+BLOCK = 32
 """Imágenes que pasan juntas por la red."""
 
 
@@ -91,10 +92,19 @@ def network_logits(network: "keras.Model", pixels: np.ndarray) -> np.ndarray:
 
     Parámetros y resultado, los de `predict_logits`.
     """
-    channels = network.input_shape[-1]
+    channels, forward = network.input_shape[-1], _compiled(network)
     blocks = (pixels[start : start + BLOCK, ..., None] for start in range(0, len(pixels), BLOCK))
-    batches = [np.asarray(network(np.repeat(block, channels, axis=-1), training=False)) for block in blocks]
+    batches = [forward(np.repeat(block, channels, axis=-1)).numpy() for block in blocks]
     return np.concatenate(batches).reshape(-1).astype("float64")
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(network: "keras.Model") -> Callable:
+    """La red como una función de TensorFlow, trazada una vez: sin ella, cada operación recorre la memoria por su cuenta."""
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((None, *network.input_shape[1:]), tf.uint8)
+    return tf.function(functools.partial(network, training=False), input_signature=[signature], autograph=False)
 
 
 def predictions(

@@ -30,7 +30,7 @@ _ALLOWED = {
     "keras.regularizers": "L2",
     "keras.src.models.functional": "Functional",
     "keras.src.ops.image": "Resize",
-    "keras.src.ops.numpy": "Flip Pad",
+    "keras.src.ops.numpy": "Concatenate Flip Mean Pad Reshape",
 }
 _NO_SIZE = ("seed", "_steps", "_id")
 _ACTIVATIONS = (None, "linear", "relu", "sigmoid")

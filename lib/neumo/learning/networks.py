@@ -192,8 +192,9 @@ def with_views(model: "keras.Model", views: int) -> "keras.Model":
         # `layers.Resizing` no sirve: llamada sin `training`, pone en modo de entrenamiento a las capas que la siguen.
         seen += [ops.image.resize(x, (height, width)) for x in (layers.Cropping2D(border)(pixels), wider)]
     seen += [ops.flip(view, axis=2) for view in seen]
-    mean = layers.Average(dtype="float32", name="logit")([logits(view) for view in seen])
-    probability = layers.Activation("sigmoid", dtype="float32", name="probability")(mean)
+    # Todas las vistas pasan por la red de una vez: el grafo la contiene una sola vez, y se traza antes.
+    every = ops.reshape(logits(ops.concatenate(seen, axis=0)), (len(seen), -1, 1))
+    probability = layers.Activation("sigmoid", dtype="float32", name="probability")(ops.mean(every, axis=0))
     return Model(pixels, probability, name=f"{model.name}_views")
 
 

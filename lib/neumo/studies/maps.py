@@ -43,6 +43,11 @@ class Study:
         rows = self.images.table.reset_index().set_index("path").loc[list(paths), "index"].to_numpy()
         return self.images.pixels()[rows], self.heat[:, rows].mean(axis=0)
 
+    def where(self, paths: Sequence[str]) -> "Study":
+        """Se queda con las imágenes de unas rutas."""
+        kept = self.images.table["path"].isin(set(paths)).to_numpy()
+        return Study(self.images.where(kept), self.heat[:, kept])
+
 
 def study(
     files: Mapping[str, Sequence[Path]], image_set: Callable[..., "ImageSet"], paths: Sequence[str], *, cache: Path
