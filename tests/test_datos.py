@@ -159,12 +159,14 @@ def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows_and
     settings = {
         "data_dir": str(folder),
         "image_table": {"groups": [MARKUP]},
-        "attempts": {"intento_2": {"learning_rate": 10.0, "epochs": 1}},
+        # Una pérdida enorme, otra infinita, una búsqueda sin techo, y lotes en los que falta una clase.
+        "attempts": {"intento_2": {"learning_rate": 10.0, "epochs": 1}, "intento_3": {"batch_size": 2, "epochs": 1}},
+        "anatomy": {"image_size": 32, "epochs": 1, "rate_epochs": 1, "high_rates": [0.03, 1e38]},
         "explanation": {"images": 6},
         "bootstrap_resamples": 200,
         "final_seeds": [0],
         "ablation": {"image_size": 32, "epochs": 1, "seeds": [0]},
-        "lr_finder": {"steps": 20, "repeats": 1},
+        "lr_finder": {"steps": 20, "repeats": 1, "max_lr": 1e30},
     }
     profile = tmp_path / "hostil.yaml"
     profile.write_text(yaml.safe_dump({"extends": str(ROOT / "params" / "prueba.yaml"), **settings}))
@@ -205,6 +207,7 @@ def test_a_table_of_loose_dicom_gives_a_whole_report_that_says_what_it_knows_and
         assert told in text, told
     shown = [cell.get_text() for cell in page.select("td, .prosa, figcaption")]
     assert not [cell for cell in shown if re.search(r"\b(nan|NaN|None|inf)\b", cell)]
+    assert "∞" in page.select_one("#cap-12").get_text(" ")
     chapters = " ".join(page.select_one("#cap-15").get_text(" ").split())
     assert "consintió" not in chapters
     assert "médicos" not in chapters

@@ -1,13 +1,16 @@
 """Lo que se rompe fuera del programa: bits, disco, procesos. Se dice, y al repetir la orden sale lo mismo."""
 
+import ctypes
 import os
 import random
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +55,51 @@ def test_a_file_that_the_system_does_not_let_grow_is_a_sentence(project):  # noq
     assert done.returncode == 2
     assert "el archivo pasa del tamaño" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+
+
+def _no_privilege():
+    """Quita a root, en el proceso que va a nacer, el poder de saltarse los permisos: queda como cualquiera."""
+    if os.geteuid() == 0:
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE y CAP_DAC_READ_SEARCH
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="hace falta prctl")
+@pytest.mark.parametrize(
+    ("place", "mode", "order"),
+    [
+        ("placas", 0, "report"),
+        ("placas", 0, "verify placas"),
+        ("placas/NORMAL", 0, "report"),
+        ("placas/NORMAL", 0, "verify placas"),
+        ("params/demo.yaml", 0, "report"),
+        ("build", 0o555, "report"),
+        ("build", 0, "report"),
+        ("build/demo", 0o555, "report"),
+        ("build/cache", 0o555, "report"),
+    ],
+)
+def test_a_place_without_permission_is_a_sentence_that_names_it(project, place, mode, order):  # noqa: F811
+    target = project / place
+    if place.startswith("build"):
+        target.mkdir(parents=True)
+    before = target.stat().st_mode
+    target.chmod(mode)
+    try:
+        command = [sys.executable, "-m", "neumo", *order.split()]
+        done = subprocess.run(
+            command, cwd=project, capture_output=True, text=True, check=False, preexec_fn=_no_privilege
+        )
+    finally:
+        target.chmod(before)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"Error: No se puede usar «[^»]+»: no hay permiso para leer o escribir ahí. Cambie los permisos .*\n",
+        done.stderr,
+    ), done.stderr
+    if not place.startswith("build"):
+        assert f"«{target.name}»" in done.stderr
+    assert "Traceback" not in done.stdout
 
 
 def _started(project, seconds, how):  # noqa: F811
@@ -102,6 +150,30 @@ def test_cut_at_any_moment_the_next_order_ends_as_if_undisturbed(project, how, t
     assert done.returncode == 0, done.stderr
     assert {name: (build / "demo" / name).read_bytes() for name in names} == expected
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="el límite solo cuenta en Linux")
+def test_a_network_that_does_not_fit_in_memory_is_a_sentence_and_the_others_are_kept(tmp_path):
+    """Con 6 GB de memoria, el segundo intento no cabe; al arreglarlo, el primero no se entrena otra vez."""
+    order = [sys.executable, "-m", "neumo", "report", "--params", "params/prueba.yaml", "--build", tmp_path]
+    order += ["--until", "09", "--set"]
+    huge = "attempts.intento_2.batch_size=64 attempts.intento_2.image_size=512 attempts.intento_2.channels=3"
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (6 * 10**9,) * 2)  # noqa: E731
+    root = Path(__file__).parents[1]
+    told = subprocess.run([*order, huge], cwd=root, capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert told.returncode == 2
+    assert (
+        "Error: El capítulo 09_recompilacion falló: el núcleo de Python murió; suele ser falta de memoria"
+        in told.stderr
+    )
+    trained = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cache/training/*/model.keras")}
+    assert trained
+    small = "attempts.intento_2.batch_size=8"
+    done = subprocess.run([*order, small], cwd=root, capture_output=True, text=True, check=False, preexec_fn=limit)
+    assert done.returncode == 0, done.stderr
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("cache/training/*/model.keras")}
+    assert trained.items() < kept.items()
 
 
 def test_what_the_disk_does_not_let_a_chapter_write_is_a_sentence():

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -142,6 +143,31 @@ def test_the_verdicts_have_their_form(build):
     ablation = pd.read_csv(build / "prueba" / "ablation.csv")
     assert set(ablation.groupby("model").size()) == {2 * 2 * 2}
     assert (ablation[ablation["decision"] == "argmax"]["balanced_accuracy"] == 0.5).all()
+
+
+def test_killed_three_times_the_whole_report_is_the_same(build, tmp_path):
+    """Cada corte cae en un momento al azar; la orden siguiente sigue, y la última deja lo que dejó la que nadie cortó."""
+    order = [sys.executable, "-m", "neumo", "report", "--params", "params/prueba.yaml", "--build", tmp_path]
+    chance = random.Random(3)
+    for seconds in (chance.uniform(15, 60) for _ in range(3)):
+        with subprocess.Popen(order, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            time.sleep(seconds)
+            process.kill()
+            assert process.stderr.read() == b""
+    _report(tmp_path)
+    tables = {path.name for path in (build / "prueba").glob("*.csv")}
+    assert {"predictions_test.csv", "predictions_ablation.csv", "intervals.csv", "partition.csv"} <= tables
+    timed = {path.name for path in (build / "prueba").glob("*.csv") if "seconds" in path.read_text().splitlines()[0]}
+    changed = {
+        name
+        for name in tables - timed
+        if (build / "prueba" / name).read_bytes() != (tmp_path / "prueba" / name).read_bytes()
+    }
+    assert changed == set()
+    mine, theirs = (json.loads((folder / "prueba" / "metrics.json").read_text()) for folder in (build, tmp_path))
+    for record in (*mine["experiments"], *theirs["experiments"]):
+        record["seconds"] = None
+    assert mine == theirs
 
 
 @pytest.fixture(scope="module")

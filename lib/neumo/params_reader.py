@@ -250,7 +250,7 @@ def _layers(path: Path, *, above: tuple[Path, ...] = ()) -> list[dict[str, Any]]
             values = _parse_yaml(file.read(_LARGEST + 1), str(path)) or {}
     except UnicodeDecodeError:
         raise NeumoError(f"{path}: no está en UTF-8. Guárdelo como UTF-8 en su editor de texto.") from None
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         asked = f", que pide {above[-1].name} en extends" if above else ""
         raise NeumoError(
             f"No existe el archivo de parámetros «{path}»{asked}. Los del proyecto están en params/."

@@ -192,8 +192,8 @@ def cell_text(value: Any, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> [cell_text(value) for value in (0.9123, 9.8e-5, 4172, True, float("nan"), None)]
-    ['0.912', '9.80×10⁻⁵', '4172', 'sí', '–', '–']
+    >>> [cell_text(value) for value in (0.9123, 9.8e-5, 4172, True, float("nan"), None, math.inf)]
+    ['0.912', '9.80×10⁻⁵', '4172', 'sí', '–', '–', '∞']
     """
     if isinstance(value, bool | np.bool_):
         return "sí" if value else "no"
@@ -202,6 +202,8 @@ def cell_text(value: Any, digits: int = 3) -> str:
     if not isinstance(value, float | np.floating):
         return str(value)
     number = float(value)
-    if number == 0 or not math.isfinite(number) or 0.5 * 10.0**-digits <= abs(number) < 1e7:
+    if math.isinf(number):
+        return "∞" if number > 0 else "−∞"
+    if number == 0 or 0.5 * 10.0**-digits <= abs(number) < 1e7:
         return f"{number:.{digits}f}"
     return scientific(number)

@@ -59,9 +59,14 @@ def files(folder: str | Path, *, hidden: bool = False) -> Iterator[Path]:
         Las rutas que devuelve empiezan por ella, tal como se escribió.
     hidden : bool
         Si da también lo oculto y lo que añade macOS.
+
+    Raises
+    ------
+    PermissionError
+        Si una de las carpetas no se puede leer.
     """
     root, seen = Path(os.path.realpath(folder)), set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
@@ -72,6 +77,11 @@ def files(folder: str | Path, *, hidden: bool = False) -> Iterator[Path]:
         yield from (Path(parent, name) for name in sorted(shown.intersection(names)))
 
 
+def _refuse(error: OSError) -> None:
+    """Una carpeta que no se puede leer no se pasa por alto: faltarían sus imágenes."""
+    raise error
+
+
 def is_hidden(name: str) -> bool:
     """Dice si un archivo o carpeta de ese nombre está oculto, o lo añade macOS al comprimir."""
     return name.startswith(".") or name == "__MACOSX"
@@ -79,7 +89,7 @@ def is_hidden(name: str) -> bool:
 
 def _enters(folder: Path, root: Path) -> bool:
     """Dice si se entra en una subcarpeta: no en lo que no son datos, ni por un enlace a lo que ya se recorre o lo contiene."""
-    if any((folder / mark).exists() for mark in _NOT_DATA):
+    if any(os.path.exists(folder / mark) for mark in _NOT_DATA):
         return False
     if not folder.is_symlink():
         return True

@@ -150,7 +150,7 @@ def logit_spread(logits: "pd.DataFrame", *, limit: float, ax: "Axes | None" = No
     Parameters
     ----------
     logits : DataFrame
-        `condition`, `y_true` y `logit`; los no finitos no se dibujan.
+        `condition`, `y_true` y `logit`; los no finitos no se dibujan: si no hay otros, la fila lo dice.
     limit : float
         Logit desde el que la probabilidad recortada ya no cambia: se señala a ambos lados.
     """
@@ -163,6 +163,8 @@ def logit_spread(logits: "pd.DataFrame", *, limit: float, ax: "Axes | None" = No
         ax.plot([low, high], [row, row], color=color, linewidth=1.2)
         ax.plot([quarter, most], [row, row], color=color, linewidth=6, alpha=0.4, solid_capstyle="butt")
         ax.plot(middle, row, "o", color=color, markersize=6, markeredgecolor="white")
+    for condition in set(conditions) - set(finite["condition"]):
+        ax.text(0, conditions.index(condition), "ningún logit finito", ha="center", va="center", fontsize="small")
     for name, color in CLASS_COLOURS.items():
         ax.plot([], [], "o-", color=color, label=name)
     ax.set(yticks=range(len(conditions)), yticklabels=conditions, ylim=(len(conditions) - 0.5, -0.5))

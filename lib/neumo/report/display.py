@@ -7,6 +7,7 @@ Todo valor que venga de los datos se escapa; el texto del autor es Markdown con 
 import base64
 import html
 import io
+import math
 import re
 import string
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ from neumo.words import cell_text
 
 SMALL_SVG = 150_000
 NOTE_TITLES = {"nota": "Nota", "aviso": "Aviso", "peligro": "Atención", "bien": "En orden"}
-NUMERIC = re.compile(r"[\s\d.,%±×·⁻⁰¹²³⁴⁵⁶⁷⁸⁹+\-−–\[\]()/]*")
+NUMERIC = re.compile(r"[∞\s\d.,%±×·⁻⁰¹²³⁴⁵⁶⁷⁸⁹+\-−–\[\]()/]*")
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class _Escaper(string.Formatter):
         self.values: list[str] = []
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        text = super().format_field(value, format_spec)
+        number = not isinstance(value, float | np.floating) or math.isfinite(value)
+        text = super().format_field(value, format_spec) if number else cell_text(value)
         if format_spec:  # los números se escriben como en español: «75.2 %», «4 054»
             text = text.replace("%", "\N{NO-BREAK SPACE}%").replace(",", "\N{NARROW NO-BREAK SPACE}")
         self.values.append(text)
@@ -101,6 +103,8 @@ def prose(text: str, **values: Any) -> Fragment:
     --------
     >>> prose("exactitud **{acc:.3f}** en `{name}`", acc=0.91, name="a<b>*.jpeg").html
     '<div class="prosa"><p>exactitud <strong>0.910</strong> en <code>a&lt;b&gt;*.jpeg</code></p></div>'
+    >>> prose("pérdida {a:.3g}, AUC {b:.3f}", a=math.inf, b=math.nan).text
+    'pérdida ∞, AUC –'
     """
     escaper = _Escaper()
     marked = escaper.vformat(text, (), values) if values else text

@@ -15,10 +15,18 @@ _FIXED = {
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     "PYTHONHASHSEED": "0",
     "PYTHONNOUSERSITE": "1",
+    "PYTHONSAFEPATH": "1",
     "PYTHONUTF8": "1",
     "KERAS_BACKEND": "tensorflow",
 }
 _PREFIXES = ("PYTHON", "JUPYTER", "IPYTHON", "MPL", "MATPLOTLIB", "KERAS", "TF_USE_LEGACY")
+# Tampoco cuenta lo que haya puesto para todos quien administra la máquina, que ninguna opción aparta.
+_START = """import runpy
+from IPython.core import application
+application.SYSTEM_CONFIG_DIRS.clear()
+application.ENV_CONFIG_DIRS.clear()
+runpy.run_module("ipykernel_launcher", run_name="__main__", alter_sys=True)
+"""
 # Sin lo primero, ipykernel recoge en el cuaderno lo que las bibliotecas en C escriben por su cuenta.
 _OPTIONS = ("--IPKernelApp.capture_fd_output=False", "--IPKernelApp.exec_PYTHONSTARTUP=False")
 _LONGEST_SOCKET = 90  # un socket local admite 104 bytes de ruta, y jupyter_client añade su nombre
@@ -79,7 +87,7 @@ def kernel_manager(folder: Path, log: Path, environment: dict[str, str], nursery
 
         @property
         def kernel_spec(self) -> KernelSpec:
-            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", *_OPTIONS]
+            argv = [sys.executable, "-c", _START, "-f", "{connection_file}", *_OPTIONS]
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:

@@ -117,7 +117,7 @@ def train_ahead(run: "Run") -> None:
     settings = run.params.ablation
     recipes = ablation_recipes(settings.applied(run.params.experiment("original")), run.params.repaired)
     for recipe in reversed(recipes):
-        ablation([recipe], image_set, seeds=settings.seeds, cache=run.cache)
+        ablation([recipe], image_set, seeds=list(reversed(settings.seeds)), cache=run.cache)
 
 
 def ablation_table(predictions: "pd.DataFrame") -> "pd.DataFrame":
