@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 import nbformat
@@ -15,8 +16,11 @@ import pandas as pd
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 from neumo.cache import TURN, cached_tables, locked, training_turn
+from neumo.data import store, verify
+from neumo.data.table import scan_source
 from neumo.errors import NeumoError
 from neumo.hardware import cores, thread_limits
 from neumo.params_reader import load, parse_overrides
@@ -235,8 +239,12 @@ run.save("final", one.head(1))"""
 
 @pytest.fixture
 def project(tmp_path):
-    """Un proyecto mínimo: un capítulo que tarda dos segundos, seis radiografías y un barrido de tres puntos."""
+    """Un proyecto mínimo: un capítulo que tarda dos segundos, unas radiografías y un barrido de tres puntos."""
     skeleton(tmp_path)
+    for number in range(300):  # más de dos bloques
+        pixels = np.random.default_rng([1, number]).integers(0, 255, (24, 24), dtype=np.uint8)
+        label = ("NORMAL", "PNEUMONIA")[number % 2]
+        Image.fromarray(pixels).save(tmp_path / "placas" / label / f"IM-{number + 3:04d}-0001.png")
     rates = "sweep: {seeds: [0], grid: {repaired.learning_rate: [0.001, 0.002, 0.003]}}\n"
     (tmp_path / "params" / "barrido.yaml").write_text(f"{BASE}source: folder\ndata_dir: placas\n{rates}")
     cells = [
@@ -271,7 +279,7 @@ def _kernels(root):
     with contextlib.suppress(psutil.Error):
         for process in psutil.Process(root).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                if "ipykernel_launcher" in process.cmdline():
+                if any("ipykernel_launcher" in part for part in process.cmdline()):
                     found.append((process, process.parent()))
     return found
 
@@ -285,12 +293,22 @@ def test_a_worker_killed_in_the_middle_leaves_no_kernel_and_changes_no_result(pr
     told = sweep.communicate()[0]
     assert sweep.returncode == 0, told
     assert "[ 3/3]" in told
+    assert "Imágenes, verificadas y descodificadas: 300." in told
     folder = project / "build" / "barrido"
     records = {path: path.stat().st_mtime_ns for path in sorted(folder.glob("*/hecho.json"))}
     assert len(records) == 3
     assert (folder / "comparacion.html").is_file()
     point = "repaired.learning_rate-0.003-semilla-0"
     values = "repaired.learning_rate=0.003 final_seeds=[0]"
+    run = Run(folder, load(project / "params" / "barrido.yaml"))
+    inspection = verify.inspect(scan_source(run.params, project / "placas"), project / "placas")
+    kept = inspection[~inspection["excluded"]]
+    there = {path: path.stat().st_mtime_ns for path in (project / "build" / "cache").glob("store/*/images.npy")}
+    with tempfile.TemporaryDirectory() as elsewhere:
+        here = store.load(kept, project / "placas", image_size=64, cache=elsewhere).pixels()
+    np.testing.assert_array_equal(store.load(kept, project / "placas", image_size=64, cache=run.cache).pixels(), here)
+    assert there == {path: path.stat().st_mtime_ns for path in there}
+    assert len(there) == len(list((project / "build" / "cache").glob("store/*/images.npy")))
     alone = _order(
         project, "report", "--params", "params/barrido.yaml", "--run", "solo", "--set", values, "--until", "10"
     )

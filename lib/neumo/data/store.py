@@ -3,15 +3,14 @@
 import dataclasses
 import functools
 import hashlib
-import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neumo.cache import cached
+from neumo.data.blocks import BLOCK, Each, blocks, in_threads
 from neumo.data.pixels import content_of, read
 from neumo.errors import NeumoError
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from neumo.run import Run
-
-_BLOCK = 128
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,7 +97,9 @@ def image_sets(run: "Run") -> Callable[..., ImageSet]:
     return image_set
 
 
-def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: str | Path) -> ImageSet:
+def load(
+    table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: str | Path, each: Each = in_threads
+) -> ImageSet:
     """Decodifica las imágenes de `table`, o las toma de la caché si ya lo fueron a ese tamaño.
 
     Parameters
@@ -113,6 +112,8 @@ def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: s
         Lado de las imágenes que se guardan, en píxeles.
     cache : path
         Carpeta de la caché; cada archivo idéntico se guarda una vez y una decodificación a medias continúa.
+    each : callable
+        Quién hace cada bloque de archivos (`neumo.data.blocks`).
 
     Returns
     -------
@@ -134,7 +135,7 @@ def load(table: "pd.DataFrame", folder: str | Path, *, image_size: int, cache: s
         cache,
         "store",
         key,
-        lambda partial: _decode_all(partial, files, list(unique["sha256"]), image_size),
+        lambda partial: _decode_all(partial, files, list(unique["sha256"]), image_size, each),
         code=__name__,
     )
     images = np.load(stored / "images.npy", mmap_mode="r")
@@ -185,7 +186,7 @@ def to_square(grey: "Image.Image", image_size: int) -> np.ndarray:
     return np.asarray(grey.resize((image_size, image_size), Image.Resampling.BILINEAR))
 
 
-def _decode_all(partial: Path, files: list[Path], hashes: list[str], image_size: int) -> None:
+def _decode_all(partial: Path, files: list[Path], hashes: list[str], image_size: int, each: Each) -> None:
     """Escribe `images.npy` por bloques; `done` cuenta los terminados, para continuar tras una interrupción."""
     target, done = partial / "images.npy", partial / "done"
     if not (target.is_file() and done.is_file()):
@@ -194,14 +195,13 @@ def _decode_all(partial: Path, files: list[Path], hashes: list[str], image_size:
         done.write_text("0")
     offset = target.stat().st_size - len(files) * image_size**2
     start = int(done.read_text() or 0)
-    with open(target, "r+b") as output, ThreadPoolExecutor() as pool:
+    decode = functools.partial(_decode_checked, image_size=image_size)
+    with open(target, "r+b") as output:
         output.seek(offset + start * image_size**2)
-        for first in range(start, len(files), _BLOCK):
-            block = slice(first, first + _BLOCK)
-            decoded = pool.map(_decode_checked, files[block], hashes[block], itertools.repeat(image_size))
+        for position, decoded in enumerate(each(decode, blocks(files, hashes, start=start))):
             output.writelines(image.tobytes() for image in decoded)
             output.flush()
-            done.write_text(str(min(first + _BLOCK, len(files))))
+            done.write_text(str(min(start + (position + 1) * BLOCK, len(files))))
 
 
 def _decode_checked(file: Path, sha256: str, image_size: int) -> np.ndarray:

@@ -1,13 +1,13 @@
 """Integridad, tamaño, modo y copias de las imágenes. Nada se borra: lo que queda fuera lo dice, con su motivo."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from neumo.cache import cached_tables
+from neumo.data.blocks import Each, blocks, in_threads
 from neumo.data.duplicates import joined, leaders, look
 from neumo.data.pixels import Picture, content_of, read
 from neumo.data.store import distinct, to_square
@@ -43,6 +43,7 @@ def inspect(
     *,
     near_empty_std: float = NEAR_EMPTY_STD,
     cache: str | Path | None = None,
+    each: Each = in_threads,
 ) -> "pd.DataFrame":
     """Decodifica por completo cada archivo y decide cuáles no se usan, y por qué.
 
@@ -56,6 +57,8 @@ def inspect(
         Desviación típica, en niveles de gris, por debajo de la cual una imagen está casi vacía.
     cache : path, optional
         Carpeta de la caché, donde las medidas se guardan por contenido.
+    each : callable
+        Quién mide cada bloque de archivos (`neumo.data.blocks`).
 
     Returns
     -------
@@ -65,7 +68,7 @@ def inspect(
         `near_empty`; `near_duplicate_of` (ruta de la primera imagen casi igual, o vacío: sus grupos se unen); `duplicate_of`
         (ruta del primer archivo idéntico, o vacío); `conflict` (el mismo contenido está en las dos clases); `excluded` y `reason`.
     """
-    table = manifest.merge(_measurements(manifest, Path(folder), cache), on="sha256", how="left", sort=False)
+    table = manifest.merge(_measurements(manifest, Path(folder), cache, each), on="sha256", how="left", sort=False)
     table["corrupt"] = table["error"] != ""
     table["near_empty"] = ~table["corrupt"] & (table["std"] < near_empty_std)
     table = joined(table.assign(look=table["look"].mask(table["corrupt"] | table["near_empty"], "")))
@@ -133,21 +136,21 @@ def count_flags(table: "pd.DataFrame", flags: Sequence[str], *, by: str) -> "pd.
     return counts.loc[[*order, *counts.index.difference(order)]]
 
 
-def _measurements(manifest: "pd.DataFrame", folder: Path, cache: str | Path | None) -> "pd.DataFrame":
+def _measurements(manifest: "pd.DataFrame", folder: Path, cache: str | Path | None, each: Each) -> "pd.DataFrame":
     unique, told = distinct(manifest)
     if cache is None:
-        return _measure_all(unique, folder)
+        return _measure_all(unique, folder, each)
     stored = cached_tables(
-        cache, "inspect", {"images": told}, lambda: {"measures": _measure_all(unique, folder)}, code=__name__
+        cache, "inspect", {"images": told}, lambda: {"measures": _measure_all(unique, folder, each)}, code=__name__
     )
     return stored["measures"]
 
 
-def _measure_all(unique: "pd.DataFrame", folder: Path) -> "pd.DataFrame":
+def _measure_all(unique: "pd.DataFrame", folder: Path, each: Each) -> "pd.DataFrame":
     import pandas as pd
 
-    with ThreadPoolExecutor() as pool:
-        rows = list(pool.map(lambda path: _measure(folder / path), unique["path"]))
+    paths = [folder / path for path in unique["path"]]
+    rows = [measured for block in each(_measure, blocks(paths)) for measured in block]
     measured = pd.DataFrame(rows, columns=Measures._fields)
     measured.insert(0, "sha256", unique["sha256"].to_numpy())
     return measured

@@ -13,6 +13,7 @@ from neumo.data.sources import prepare
 from neumo.errors import NeumoError
 from neumo.hardware import cores
 from neumo.run import Run, file_digest
+from neumo.sweep.images import prepare_images
 from neumo.sweep.plan import Point, Sweep, read_plan, write_plan
 from neumo.sweep.point import STOP, environment, run_point
 
@@ -80,6 +81,8 @@ def _make(path: Path, folder: Path, plan: Sweep, points: list[Point], images: st
     (folder / STOP).unlink(missing_ok=True)
     failed = []
     with _client(pending, plan, workers) as (client, hands):
+        base = Run(folder=folder, params=points[0].params)
+        print(f"Imágenes, verificadas y descodificadas: {prepare_images(client, base, pending)}.", flush=True)
         print(_cost(len(pending), hands, seconds), flush=True)
         told = {"cwd": os.getcwd(), "memory_gb": plan.memory_gb}
         calls = {

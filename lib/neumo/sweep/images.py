@@ -1,0 +1,58 @@
+"""Verificar y descodificar, repartido entre los trabajadores, lo que los puntos de un barrido van a pedir a la caché."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from neumo.data import split, store, verify
+from neumo.data.blocks import on_cluster
+from neumo.data.table import scan_source
+from neumo.params import Params
+from neumo.run import Run
+from neumo.sweep.plan import Point
+
+
+def prepare_images(client: Any, run: Run, points: Sequence[Point]) -> int:
+    """Deja en la caché las medidas de cada imagen y las imágenes a los tamaños que ven las redes de los puntos.
+
+    Hace lo que harían los capítulos 02 y 05 de cada punto, con las mismas funciones y las mismas claves: ellos lo encuentran hecho.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    run : Run
+        La del barrido, que sabe dónde están las imágenes.
+    points : sequence of Point
+
+    Returns
+    -------
+    int
+        Imágenes utilizables del conjunto.
+    """
+    each = on_cluster(client)
+    found = scan_source(run.params, run.images_folder)
+    inspection = verify.inspect(found, run.images_folder, cache=run.cache, each=each)
+    wanted: dict[tuple[int, str], Any] = {}
+    for params in (point.params for point in points):
+        how: dict[str, Any] = {
+            "val_fraction": params.val_fraction,
+            "val_counts": params.val_counts,
+            "seed": params.seed,
+        }
+        table = split.split(inspection, test_fraction=params.test_fraction, **how)
+        kept = table[table["partition"] != ""]
+        wanted |= {(size, store.distinct(kept)[1]): kept for size in sizes(params)}
+    for (size, _), kept in wanted.items():
+        store.load(kept, run.images_folder, image_size=size, cache=run.cache, each=each)
+    return int((~inspection["excluded"]).sum())
+
+
+def sizes(params: Params) -> set[int]:
+    """Lados, en píxeles, a los que las redes de una ejecución piden las imágenes.
+
+    Examples
+    --------
+    >>> sorted(sizes(Params(image_size=48)))
+    [48, 64]
+    """
+    experiments = [*params.tried(), *(params.experiment(name) for name in params.final_models)]
+    return {side for experiment in experiments for side in (experiment.image_size, experiment.source_size) if side}
