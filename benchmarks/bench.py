@@ -74,7 +74,9 @@ def folders(options: dict, scratch: Path, *, quick: bool) -> dict[str, Path]:
 def main(argv: list[str] | None = None) -> int:
     """Ejecuta las mediciones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", default="", help='"originals=carpeta resized=carpeta repeats=5 run=build/demo"')
+    parser.add_argument(
+        "--set", default="", help='"originals=carpeta resized=carpeta repeats=5 run=build/demo auc=0.99 limit=900"'
+    )
     parser.add_argument("--quick", action="store_true", help="una pasada corta, que no escribe nada")
     given = parser.parse_args(argv)
     options, quick = parse_overrides(given.set), given.quick
@@ -101,7 +103,8 @@ def main(argv: list[str] | None = None) -> int:
             training_cases.improved_epoch(bench, images, torch, scratch)
             training_cases.finder(bench, images)
         if "auc" in chosen:
-            training_cases.until_auc(bench, found["resized"], goal=float(options.get("auc", 0.99)))
+            goal, limit = float(options.get("auc", 0.99)), float(options.get("limit", 900))
+            training_cases.until_auc(bench, found["resized"], goal, limit)
         if "producto" in chosen:
             product.bootstrap(bench)
             product.predictions(bench, run, found["originals"])
