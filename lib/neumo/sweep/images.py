@@ -1,10 +1,12 @@
 """Verificar y descodificar, repartido entre los trabajadores, lo que los puntos de un barrido van a pedir a la caché."""
 
-from collections.abc import Sequence
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from neumo.data import split, store, verify
-from neumo.data.blocks import on_cluster
+from neumo.data.blocks import Columns, Each
 from neumo.data.table import scan_source
 from neumo.params import Params
 from neumo.run import Run
@@ -56,3 +58,26 @@ def sizes(params: Params) -> set[int]:
     """
     experiments = [*params.tried(), *(params.experiment(name) for name in params.final_models)]
     return {side for experiment in experiments for side in (experiment.image_size, experiment.source_size) if side}
+
+
+def on_cluster(client: Any) -> Each:
+    """Reparte los bloques entre los trabajadores de un cliente de Dask, que ven los mismos archivos en las mismas rutas.
+
+    Cada trabajador tiene, como mucho, tres bloques pedidos: ni espera ni se llena la memoria de quien los reúne.
+    """
+
+    def each(function: Callable, parts: Iterable[Columns]) -> Iterator[list]:
+        rest, asked = iter(parts), collections.deque[Any]()
+        room = 3 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        while True:
+            for part in itertools.islice(rest, room - len(asked)):
+                asked.append(client.submit(_block, function, part, pure=False, retries=3))
+            if not asked:
+                return
+            yield asked.popleft().result()
+
+    return each
+
+
+def _block(function: Callable, part: Columns) -> list:
+    return list(map(function, *part))
