@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
             training_cases.until_auc(bench, found["resized"], goal, limit)
         if "producto" in chosen:
             product.bootstrap(bench)
-            product.predictions(bench, run, found["originals"])
+            product.predictions(bench, run, found["originals"], scratch)
             product.phantom(bench)
         if "informe" in chosen:
             product.report(bench, run)

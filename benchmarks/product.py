@@ -70,7 +70,7 @@ def one_by_one(y: np.ndarray, prob: np.ndarray) -> list[float]:
     ]
 
 
-def predictions(bench: Bench, run: Path, folder: Path) -> None:
+def predictions(bench: Bench, run: Path, folder: Path, scratch: Path) -> None:
     """De los archivos a la probabilidad, con una red de seis vistas, frente a `load_img` y `predict` de Keras."""
     import keras
 
@@ -80,7 +80,12 @@ def predictions(bench: Bench, run: Path, folder: Path) -> None:
     if not file.is_file():
         bench.note(f"Sin {file}, no se mide predict: haga antes `make report`.")
         return
-    paths = sorted(map(str, manifest.image_paths(folder / "train")))[:128]
+    many = scratch / "para-predecir"
+    many.mkdir()
+    found = sorted(manifest.image_paths(folder))
+    for number in range(len(found) if bench.quick else 640):  # una carpeta como la que se trae, no unas pocas
+        (many / f"{number:04d}.jpeg").symlink_to(found[number % len(found)].resolve())
+    paths = sorted(map(str, many.iterdir()))
     side = keras.models.load_model(file, compile=False).input_shape[1]
 
     def plain() -> None:
