@@ -78,7 +78,7 @@ def test_there_is_no_circle():
 def test_no_file_is_too_long_to_read_in_one_go_and_the_house_in_one_sitting():
     lengths = {module: _code_lines(module) for module in MODULES}
     assert not {module: n for module, n in lengths.items() if n > 300}
-    assert sum(lengths.values()) < 9600
+    assert sum(lengths.values()) < 9650
     apart = ("data/phantom", "evaluation/diagnosis", "params_reader", "params_writer")
     core = ("run", "cache", "params", "data/", "learning/", "evaluation/")
     assert sum(n for module, n in lengths.items() if module.startswith(core) and module not in apart) < 3850
