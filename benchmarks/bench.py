@@ -75,7 +75,9 @@ def main(argv: list[str] | None = None) -> int:
     """Ejecuta las mediciones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--set", default="", help='"originals=carpeta resized=carpeta repeats=5 run=build/demo auc=0.99 limit=900"'
+        "--set",
+        default="",
+        help='"originals=carpeta resized=carpeta repeats=5 run=build/demo auc=0.99 limit=900 largest=100000"',
     )
     parser.add_argument("--quick", action="store_true", help="una pasada corta, que no escribe nada")
     given = parser.parse_args(argv)
@@ -112,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         if "informe" in chosen:
             product.report(bench, run)
         if "crecimiento" in chosen:
-            growth = product.growth(bench)
+            growth = product.growth(bench, int(options.get("largest", 100_000)))
         if quick or "only" in options:
             return 0
         causes = Path(__file__).with_name("causas.md").read_text(encoding="utf-8")

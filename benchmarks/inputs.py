@@ -124,7 +124,7 @@ def first_pass(bench: Bench, folder: Path, torch: Torch) -> None:
 
 def later_epochs(bench: Bench, folder: Path, images: store.ImageSet, torch: Torch) -> None:
     """Épocas posteriores, en gris, sin aumento y con el del original."""
-    count = min(len(images), 512 if bench.quick else 2048)
+    count = min(len(images), 512 if bench.quick else 1024)
     plain = train_generator(images, batch_size=32, augmentation=None, channels=1, rescale=1 / 255)
     cached, decoded = directory(folder).cache().prefetch(2), directory(folder)
     drain(cached, len(images))

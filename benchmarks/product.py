@@ -185,9 +185,9 @@ class Peak:
         self._thread.join()
 
 
-def growth(bench: Bench) -> dict[str, dict[int, float]]:
+def growth(bench: Bench, largest: int) -> dict[str, dict[int, float]]:
     """Cómo crece cada parte con el número de imágenes: la pendiente de la recta en logaritmos."""
-    sizes = [1000, 3000] if bench.quick else [1000, 5000, 25_000, 100_000]
+    sizes = [1000, 3000] if bench.quick else [size for size in (1000, 5000, 25_000, 100_000) if size <= largest]
     taken: dict[str, dict[int, float]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "fuente"

@@ -62,7 +62,7 @@ def same_losses(bench: Bench, torch: Torch, name: str, experiment: Experiment, t
 
 def epoch(bench: Bench, folder: Path, images: store.ImageSet, torch: Torch, scratch: Path) -> None:
     """Una época de la red de 13 capas a 224×224×3, de la imagen al gradiente."""
-    part = images.where(np.arange(len(images)) < (128 if bench.quick else 512))
+    part = images.where(np.arange(len(images)) < (64 if bench.quick else 128))
     steps = len(part) // 32
     recipe = build(original())
     theirs = generator(folder, mode="rgb", **ORIGINAL)

@@ -154,6 +154,11 @@ def test_each_epoch_shows_every_image_once(image_set):
     assert labels.numpy().ravel().tolist() == [by_row[row] for row in order]
 
 
+def test_no_thread_tunes_what_is_fixed(image_set):
+    """El que lo haría puede dormir varios segundos cuando el entrenamiento ya ha acabado."""
+    assert image_generator(image_set, batch_size=4).options().autotune.enabled is False
+
+
 def test_shapes_range_order_and_cardinality(image_set):
     batches = image_generator(image_set, batch_size=4, channels=3, rescale=1 / 255, epochs=2)
     assert batches.cardinality().numpy() == 6
