@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ class Result:
 
     Attributes
     ----------
+    group : str
+        La parte de `bench` que la mide.
     ours, theirs : float
         Medianas, en `unit`.
     ratio, low, high : float
@@ -28,6 +30,7 @@ class Result:
         Lo que se pide: al menos ese cociente o, sin par, como mucho ese valor.
     """
 
+    group: str
     case: str
     peer: str
     unit: str
@@ -60,7 +63,13 @@ class Bench:
     def __init__(self, repeats: int, quick: bool):
         self.repeats, self.quick = repeats, quick
         self.results: list[Result] = []
-        self.notes: list[str] = []
+        self.notes: list[tuple[str, str]] = []
+        self.group = ""
+
+    def starts(self, group: str, chosen: Sequence[str]) -> bool:
+        """Dice si se mide un grupo; lo que venga después es suyo."""
+        self.group = group
+        return group in chosen
 
     def compare(
         self,
@@ -94,15 +103,15 @@ class Bench:
             mine, other = [images / value if images else value for value in middle]
             spread = [float(value) for value in (np.median(ratios), ratios.min(), ratios.max())]
             unit = "imágenes/s" if images else "s"
-            self._add(Result(case, name, unit, mine, other, *spread, target, repeats))
+            self._add(Result(self.group, case, name, unit, mine, other, *spread, target, repeats))
 
     def take(self, case: str, value: float, *, unit: str = "s", target: float | None = None) -> None:
         """Anota una medida sin par."""
-        self._add(Result(case, "", unit, value, target=target))
+        self._add(Result(self.group, case, "", unit, value, target=target))
 
     def note(self, text: str) -> None:
         """Anota algo que quien lea la tabla debe saber."""
-        self.notes.append(text)
+        self.notes.append((self.group, text))
         print(f"    {text}", flush=True)
 
     def _add(self, result: Result) -> None:
@@ -111,6 +120,12 @@ class Bench:
         ratio = f"   {result.ratio:.2f}× [{result.low:.2f}, {result.high:.2f}]" if result.ratio is not None else ""
         wanted = {None: "", True: "   cumple", False: "   NO cumple"}[result.met]
         print(f"{result.case:<58} {result.ours:9.4g} {result.unit}{against}{ratio}{wanted}", flush=True)
+
+    def keep(self, record: dict[str, Any], groups: Sequence[str]) -> None:
+        """Añade, de lo medido otra vez, lo que no es de `groups`: lo que ahora no se mide."""
+        kept = [result for result in record["results"] if result["group"] not in groups]
+        self.results += [Result(**{name: result[name] for name in Result.__annotations__}) for result in kept]
+        self.notes += [(group, text) for group, text in record["notes"] if group not in groups]
 
     def as_json(self) -> dict[str, Any]:
         """Las filas y las notas, para guardarlas."""

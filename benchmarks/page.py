@@ -1,10 +1,13 @@
 """Escribe `docs/rendimiento.md`, su figura y su JSON."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import Bench, Result
+
+from neumo.errors import NeumoError
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -15,6 +18,19 @@ cuenta; el cociente dice cuántas veces más deprisa va lo de aquí, mediana de 
 tiempos dependen de la máquina; los cocientes, mucho menos.
 
 """
+
+
+def complete(bench: Bench, groups: Sequence[str], chosen: Sequence[str], growth: dict, processor: str) -> dict:
+    """Completa lo medido con lo que ya estaba escrito de otros grupos, si se midió en un procesador igual; devuelve el crecimiento."""
+    if not (DOCS / "rendimiento.json").is_file():
+        return growth
+    record = json.loads((DOCS / "rendimiento.json").read_text(encoding="utf-8"))
+    if processor not in record["where"]["procesador"]:
+        raise NeumoError("docs/rendimiento.json es de otro procesador: mida todo, sin only.")
+    bench.keep(record, chosen)
+    bench.results.sort(key=lambda result: groups.index(result.group))
+    before = {part: {int(size): value for size, value in taken.items()} for part, taken in record["growth"].items()}
+    return growth if "crecimiento" in chosen else before
 
 
 def number(value: float | None) -> str:
@@ -54,7 +70,7 @@ def write(bench: Bench, where: dict[str, Any], causes: str, growth: dict[str, di
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(row(result) for result in bench.results),
         "",
-        *(f"- {note}" for note in bench.notes),
+        *(f"- {text}" for _, text in bench.notes),
         "",
         "![Cocientes con cada par y crecimiento de cada parte](rendimiento.png)",
         "",

@@ -94,10 +94,10 @@ class Residual(nn.Module):
     def leaves(self) -> list[nn.Module]:
         """Capas con pesos, en el orden en que Keras los guarda."""
         found: list[nn.Module] = [self.first.conv, self.first.norm]
-        for block in self.stages:
-            for name in ("one", "two", "short"):
-                if name in block:
-                    found += [block[name].conv, block[name].norm]
+        for block in self.stages:  # las dos ramas se guardan a la vez, capa a capa
+            branches = [block["short"], block["two"]] if "short" in block else [block["two"]]
+            found += [block["one"].conv, block["one"].norm]
+            found += [branch.conv for branch in branches] + [branch.norm for branch in branches]
         return [*found, self.last]
 
 

@@ -126,9 +126,7 @@ def encoding_control(
 def encoding_verdict(table: "pd.DataFrame | None") -> str:
     """Dice en una lista de Markdown si cada red responde otra cosa cuando la codificación deja de distinguir a las clases."""
     if table is None:
-        return (
-            "- En entrenamiento las dos clases se guardaron con la misma calidad mediana: no hay codificación que igualar."
-        )
+        return "- En entrenamiento las dos clases se guardaron con la misma calidad mediana: no hay codificación que igualar."
     lines = []
     for model, part in table.groupby("model", sort=False):
         before, after = part.iloc[0], part.iloc[1]

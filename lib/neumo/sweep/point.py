@@ -84,7 +84,7 @@ def run_point(order: list[str], *, folder: str, digest: str, cwd: str, memory_gb
         while process.poll() is None:
             if stop.exists():
                 process.terminate()
-            time.sleep(0.2)
+            time.sleep(0.05)
     told = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     record = {"digest": digest, "seconds": round(time.monotonic() - started, 1), "memory_mb": _peak(place)}
     if process.returncode == 0:
@@ -107,7 +107,7 @@ def _peak(folder: Path) -> int:
 
 
 def _watch(parent: int, limit: float, peak: Path) -> None:
-    """Cada medio segundo: si falta quien lanzó este proceso, o se pasa de memoria, acaba con él y sus núcleos."""
+    """Cada segundo: si falta quien lanzó este proceso, o se pasa de memoria, acaba con él y sus núcleos."""
     import psutil
 
     me, most = psutil.Process(), 0.0
@@ -124,7 +124,7 @@ def _watch(parent: int, limit: float, peak: Path) -> None:
         orphan = os.getppid() != parent
         if orphan or used > limit * 1e9:
             _end(family, 1 if orphan else _MEMORY)
-        time.sleep(0.5)
+        time.sleep(1)
 
 
 def _end(family: list, status: int) -> None:
