@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neumo.data import store
+from neumo.data import blocks, store
 from neumo.data.manifest import scan
 from neumo.data.store import decode_grey, load
 from neumo.errors import NeumoError
@@ -107,7 +107,7 @@ def test_a_second_load_does_not_decode_and_a_new_size_does(folder, monkeypatch):
 def test_interrupted_decoding_goes_on_where_it_stopped(folder, monkeypatch):
     table = scan(folder / "images")
     expected = load(table, folder / "images", image_size=32, cache=folder / "other").pixels()
-    monkeypatch.setattr(store, "_BLOCK", 4)
+    monkeypatch.setattr(blocks, "BLOCK", 4)
     calls = []
 
     def interrupted(content, size):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neumo.cache import cached
-from neumo.data.blocks import BLOCK, Each, blocks, in_threads
+from neumo.data.blocks import Each, blocks, in_threads
 from neumo.data.pixels import content_of, read
 from neumo.errors import NeumoError
 
@@ -198,10 +198,11 @@ def _decode_all(partial: Path, files: list[Path], hashes: list[str], image_size:
     decode = functools.partial(_decode_checked, image_size=image_size)
     with open(target, "r+b") as output:
         output.seek(offset + start * image_size**2)
-        for position, decoded in enumerate(each(decode, blocks(files, hashes, start=start))):
+        for decoded in each(decode, blocks(files, hashes, start=start)):
             output.writelines(image.tobytes() for image in decoded)
             output.flush()
-            done.write_text(str(min(start + (position + 1) * BLOCK, len(files))))
+            start += len(decoded)
+            done.write_text(str(start))
 
 
 def _decode_checked(file: Path, sha256: str, image_size: int) -> np.ndarray:
