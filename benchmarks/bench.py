@@ -53,7 +53,7 @@ def where(torch: Torch, options: dict) -> dict[str, str]:
         "versiones": ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy", "scikit-learn"))
         + (f", torch {torch.version}" if torch.version else ", sin PyTorch"),
         "fecha": time.strftime("%Y-%m-%d"),
-        "orden": f"`make bench{f' SET=…{told}' if told else ''}`".replace("…", '"') + ('"' if told else ""),
+        "orden": "`make bench" + (f' SET="{told}"' if told else "") + "`",
     }
 
 

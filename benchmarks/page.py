@@ -72,7 +72,7 @@ def write(bench: Bench, where: dict[str, Any], causes: str, growth: dict[str, di
         "",
         *(f"- {text}" for _, text in bench.notes),
         "",
-        "![Cocientes con cada par y crecimiento de cada parte](rendimiento.png)",
+        f"![Cocientes con cada par{', y segundos de cada parte según las imágenes' if growth else ''}](rendimiento.png)",
         "",
         "Las cifras, en `rendimiento.json`.",
         "",
