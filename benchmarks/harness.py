@@ -72,15 +72,9 @@ class Bench:
         return group in chosen
 
     def compare(
-        self,
-        case: str,
-        ours: Action,
-        peers: dict[str, tuple[Action, float | None]],
-        *,
-        images: int | None = None,
-        repeats: int | None = None,
+        self, case: str, ours: Action, peers: dict[str, tuple[Action, float | None]], *, images: int | None = None
     ) -> None:
-        """Mide `ours` y cada par, por turnos, `repeats` veces, después de una vez que no cuenta.
+        """Mide `ours` y cada par, por turnos, las veces de la orden, después de una vez que no cuenta.
 
         Parameters
         ----------
@@ -89,11 +83,10 @@ class Bench:
         images : int, optional
             Imágenes que recorre cada acción: entonces se escriben imágenes por segundo.
         """
-        repeats = repeats or self.repeats
         for action in (ours, *(action for action, _ in peers.values())):
             action()
         taken: dict[str, list[float]] = {name: [] for name in ("", *peers)}
-        for _ in range(repeats):
+        for _ in range(self.repeats):
             taken[""].append(seconds(ours))
             for name, (action, _) in peers.items():
                 taken[name].append(seconds(action))
@@ -103,7 +96,7 @@ class Bench:
             mine, other = [images / value if images else value for value in middle]
             spread = [float(value) for value in (np.median(ratios), ratios.min(), ratios.max())]
             unit = "imágenes/s" if images else "s"
-            self._add(Result(self.group, case, name, unit, mine, other, *spread, target, repeats))
+            self._add(Result(self.group, case, name, unit, mine, other, *spread, target, self.repeats))
 
     def take(self, case: str, value: float, *, unit: str = "s", target: float | None = None) -> None:
         """Anota una medida sin par."""

@@ -5,7 +5,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,16 @@ def loader(folder: str, *, channels: int, augment: bool, side: int) -> DataLoade
     return DataLoader(images, BATCH, shuffle=True, num_workers=2, persistent_workers=True)
 
 
+def until(batches: Iterable, count: int) -> Iterator:
+    """Da los lotes hasta que suman `count` imágenes."""
+    seen = 0
+    for images, labels in batches:
+        yield images, labels
+        seen += len(images)
+        if seen >= count:
+            return
+
+
 class Peer:
     """Guarda de una petición a otra lo que no debe contarse: redes, cargadores, imágenes en memoria."""
 
@@ -143,20 +153,11 @@ class Peer:
 
     def drain(self, count: int, fresh: bool = False, **options: Any) -> float:
         """Recorre `count` imágenes; `fresh` arranca los procesos de nuevo, como en una primera pasada."""
-        key = json.dumps(options, sort_keys=True)
+        batches = None if fresh else self.once(json.dumps(options, sort_keys=True), lambda: loader(**options))
         started = time.perf_counter()
-        batches = loader(**options) if fresh else self.once(key, lambda: loader(**options))
-        started = started if fresh else time.perf_counter()
-        self._take(iter(batches), count)
+        for _ in until(batches or loader(**options), count):
+            pass
         return time.perf_counter() - started
-
-    @staticmethod
-    def _take(batches: Iterator, count: int) -> None:
-        seen = 0
-        for images, _ in batches:
-            seen += len(images)
-            if seen >= count:
-                break
 
     def model(self, network: str, weights: str, compiled: bool, **options: Any) -> Any:
         """Red con los pesos dados, y su optimizador."""
@@ -196,13 +197,10 @@ class Peer:
             stored = np.load(memory)
             pair = [torch.from_numpy(stored[name]) for name in ("images", "labels")]
             batches = self.once(memory, lambda: DataLoader(TensorDataset(*pair), BATCH, shuffle=True))
-        started, seen = time.perf_counter(), 0
-        for images, labels in batches:
+        started = time.perf_counter()
+        for images, labels in until(batches, count):
             scaled = images.float() if memory else images * 255
             self.step(model, optimizer, scaled, labels.float())
-            seen += len(images)
-            if seen >= count:
-                break
         return time.perf_counter() - started
 
 

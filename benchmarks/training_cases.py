@@ -30,6 +30,13 @@ def build(experiment: Experiment) -> Any:
     return training.compile_model(networks.build(experiment, size, channels), experiment)
 
 
+def reduced(images: store.ImageSet, count: int) -> store.ImageSet:
+    """Las primeras `count` imágenes, en memoria y a 64 píxeles de lado."""
+    part = images.where(np.arange(len(images)) < count)
+    small = part.pixels()[:, ::3, ::3][:, :64, :64]
+    return store.ImageSet(part.table, small, np.arange(len(small)))
+
+
 def fit(model: Any, data: Any, steps: int) -> None:
     """Una época de `steps` lotes."""
     model.fit(data, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False)
@@ -118,9 +125,9 @@ def improved_epoch(bench: Bench, images: store.ImageSet, torch: Torch, scratch: 
         Params().experiment("mejorado").model_copy(update={"image_size": 64, "channels": 1, "precision": "float32"})
     )
     experiment = experiment.model_copy(update={"schedule": "constant", "warmup_epochs": 0.0})
-    small = images.pixels()[:, ::3, ::3][: 256 if bench.quick else 1024, :64, :64]
+    part = reduced(images, 256 if bench.quick else 1024)
+    small = part.pixels()
     steps = len(small) // 32
-    part = store.ImageSet(images.table.iloc[: len(small)].reset_index(drop=True), small, np.arange(len(small)))
     batches = train_generator(part, batch_size=32, augmentation=None, channels=1)
     model = build(experiment)
     told = {"network": "residual", "side": 64, "channels": 1, "momentum": experiment.batchnorm_momentum}
@@ -141,9 +148,7 @@ def improved_epoch(bench: Bench, images: store.ImageSet, torch: Torch, scratch: 
 def finder(bench: Bench, images: store.ImageSet) -> None:
     """La búsqueda de la tasa frente a los mismos cien pasos de entrenamiento, con la red ya trazada."""
     experiment = original().model_copy(update={"image_size": 64, "channels": 1})
-    small = images.pixels()[:1024, ::3, ::3][:, :64, :64]
-    part = store.ImageSet(images.table.iloc[: len(small)].reset_index(drop=True), small, np.arange(len(small)))
-    batches = train_generator(part, batch_size=32, augmentation=None, channels=1, epochs=4)
+    batches = train_generator(reduced(images, 1024), batch_size=32, augmentation=None, channels=1, epochs=4)
     model = build(experiment)
 
     def again() -> Any:

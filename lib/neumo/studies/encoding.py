@@ -14,6 +14,7 @@ from neumo.data.store import decode_grey
 from neumo.learning.inference import input_size, load_network, predict_logits
 from neumo.progress import announce
 from neumo.run import file_digest
+from neumo.studies.framing import rates
 from neumo.studies.headers import LOSSLESS
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def encoding_control(
 
     rows = []
     for name in names:
-        path, threshold = files[name][0], chosen["thresholds"][name]
+        path = files[name][0]
         images = image_set("val", image_size=input_size(path))
 
         def measure(path: Path = path, images: "ImageSet" = images) -> "dict[str, pd.DataFrame]":
@@ -114,12 +115,10 @@ def encoding_control(
         announce(f"{name}: {len(images)} imágenes a calidad {quality:g}")
         key = {"file": file_digest(path), "images": images.digest, "quality": quality}
         logits = cached_tables(cache, "encoding", key, measure, code=__name__)["logits"]
-        limit = np.log(threshold / (1 - threshold)) * chosen["temperature"].get(name, 1)
-        sick = images.labels == 1
+        sensitivity, specificity = rates(logits, images.labels, name=name, chosen=chosen)
         for column, told in (("plain", "como vienen"), ("equal", f"a calidad {quality:g}")):
-            positive = logits[column] >= limit
-            rates = (positive[sick].mean(), 1 - positive[~sick].mean(), roc_auc_score(sick, logits[column]))
-            rows.append((name, told, *map(float, rates)))
+            auc = float(roc_auc_score(images.labels, logits[column]))
+            rows.append((name, told, float(sensitivity[column]), float(specificity[column]), auc))
     return pd.DataFrame(rows, columns=["model", "encoding", "sensitivity", "specificity", "auc"])
 
 

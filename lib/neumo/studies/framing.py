@@ -45,6 +45,23 @@ def closer(pixels: np.ndarray, crop: float) -> np.ndarray:
     )
 
 
+def rates(logits: "pd.DataFrame", labels: np.ndarray, *, name: str, chosen: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Sensibilidad y especificidad de cada columna de logits de un modelo, con su umbral y su temperatura.
+
+    Parameters
+    ----------
+    logits : (n, k) DataFrame
+        Sin calibrar.
+    labels : (n,) int array
+    chosen : mapping
+        El artefacto `chosen`.
+    """
+    threshold = chosen["thresholds"][name]
+    limit = np.log(threshold / (1 - threshold)) * chosen["temperature"].get(name, 1)
+    positive, sick = logits >= limit, labels == 1
+    return positive[sick].mean(), 1 - positive[~sick].mean()
+
+
 def framing(
     files: Mapping[str, Sequence[Path]],
     image_set: Callable[..., "ImageSet"],
@@ -77,7 +94,7 @@ def framing(
 
     tables = []
     for name in names:
-        path, threshold = files[name][0], chosen["thresholds"][name]
+        path = files[name][0]
         images = image_set("val", image_size=input_size(path))
 
         def measure(path: Path = path, images: "ImageSet" = images) -> "dict[str, pd.DataFrame]":
@@ -88,10 +105,9 @@ def framing(
         announce(f"{name}: {len(images)} imágenes con {len(CROPS)} encuadres")
         key = {"file": file_digest(path), "images": images.digest}
         logits = cached_tables(cache, "framing", key, measure, code=__name__)["logits"]
-        limit = np.log(threshold / (1 - threshold)) * chosen["temperature"].get(name, 1)
-        positive, sick = logits >= limit, images.labels == 1
-        rates = {"crop": list(CROPS), "sensitivity": positive[sick].mean(), "specificity": 1 - positive[~sick].mean()}
-        tables.append(pd.DataFrame(rates).assign(model=name))
+        sensitivity, specificity = rates(logits, images.labels, name=name, chosen=chosen)
+        told = {"crop": list(CROPS), "sensitivity": sensitivity, "specificity": specificity}
+        tables.append(pd.DataFrame(told).assign(model=name))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from neumo.data import split, store, verify
 from neumo.data.blocks import Columns, Each
 from neumo.data.table import scan_source
+from neumo.modules import digest
 from neumo.params import Params
 from neumo.run import Run
 from neumo.sweep.plan import Point
@@ -33,18 +34,14 @@ def prepare_images(client: Any, run: Run, points: Sequence[Point]) -> int:
     each = on_cluster(client)
     found = scan_source(run.params, run.images_folder)
     inspection = verify.inspect(found, run.images_folder, cache=run.cache, each=each)
-    wanted: dict[tuple[int, str], Any] = {}
+    kept: dict[str, Any] = {}
     for params in (point.params for point in points):
-        how: dict[str, Any] = {
-            "val_fraction": params.val_fraction,
-            "val_counts": params.val_counts,
-            "seed": params.seed,
-        }
-        table = split.split(inspection, test_fraction=params.test_fraction, **how)
-        kept = table[table["partition"] != ""]
-        wanted |= {(size, store.distinct(kept)[1]): kept for size in sizes(params)}
-    for (size, _), kept in wanted.items():
-        store.load(kept, run.images_folder, image_size=size, cache=run.cache, each=each)
+        how = params.model_dump(include={"val_fraction", "val_counts", "test_fraction", "seed"})
+        if (told := digest(how)) not in kept:  # los más de los puntos parten igual
+            table = split.split(inspection, **how)
+            kept[told] = table[table["partition"] != ""]
+        for size in sizes(params):
+            store.load(kept[told], run.images_folder, image_size=size, cache=run.cache, each=each)
     return int((~inspection["excluded"]).sum())
 
 
